@@ -1,0 +1,345 @@
+//! A request to sign in and its states:
+//! `Pending → Approved → Active`, `Pending → Denied | Expired`, `Approved → Pending | Expired`.
+
+use miid_protocol::events::{
+    ChallengeAt, ChallengeCreated, ChallengeDenied, ChallengeExpired, ChallengeVerified, ServiceEvent,
+    SessionCreated, WalletEvent,
+};
+use miid_protocol::request::SignInRequest;
+use miid_protocol::secret::SecretHash;
+use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, EndReason, ExpireReason};
+use miid_protocol::statement::{Approval, Cancellation, Denial};
+use miid_protocol::{ChallengeId, ClientId, Did, SessionId, Timestamp};
+
+/// One request to sign in. What never changes stands beside [`State`], which does.
+#[derive(Debug, Clone)]
+pub struct Challenge {
+    /// Its id.
+    pub id: ChallengeId,
+    /// Counts the changes; a change names the version that it saw.
+    pub version: i64,
+    /// Who asked.
+    pub client_id: ClientId,
+    /// Who is asked; `None` where the hint named nobody.
+    pub did: Option<Did>,
+    /// Keyed hash of the hint.
+    pub hint_key: String,
+    /// Keyed hash of whom the hint named, known or not.
+    pub person_key: String,
+    /// Whether the browser had signed in as this person before.
+    pub known_browser: bool,
+    /// How it is tied to the browser.
+    pub binding: Binding,
+    /// Repeated in the statement.
+    pub nonce: String,
+    /// The text that is shown and signed.
+    pub request: String,
+    /// PKCE.
+    pub code_challenge: String,
+    /// When it was asked.
+    pub created_at: Timestamp,
+    /// Until when it can be answered.
+    pub expires_at: Timestamp,
+    /// When it came into its state.
+    pub changed_at: Timestamp,
+    /// How often it was approved: each approval has a code of its own.
+    pub approvals: i64,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// Where a challenge stands, with exactly what exists then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Waiting for the person.
+    Pending,
+    /// The person said yes.
+    Approved(Approved),
+    /// Exchanged.
+    Active(Active),
+    /// The person said no.
+    Denied(DenyReason),
+    /// Over.
+    Expired(ExpireReason),
+}
+
+/// A yes that waits for its exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approved {
+    /// Of the code that belongs to this approval.
+    pub code_hash: SecretHash,
+    /// Until when it can be exchanged.
+    pub code_expires_at: Timestamp,
+    /// What was granted.
+    pub grant: Grant,
+}
+
+/// What the person granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// A subset of what was asked.
+    pub scopes: Vec<String>,
+    /// What is shared, as the text that the statement signs.
+    pub disclosure: Option<String>,
+    /// The signed approval.
+    pub statement: String,
+}
+
+/// A spent approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Active {
+    /// Of the code that was exchanged: a second use is recognised by it.
+    pub code_hash: SecretHash,
+    /// What it became.
+    pub session_id: SessionId,
+    /// What was granted.
+    pub grant: Grant,
+}
+
+/// A code for the approval to come, and how long it would live.
+#[derive(Debug, Clone, Copy)]
+pub struct CodeSlot {
+    /// Of the code.
+    pub hash: SecretHash,
+    /// Until when it could be exchanged.
+    pub expires_at: Timestamp,
+}
+
+/// What comes next, and who is told.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The challenge afterwards, its version one higher.
+    pub next: Challenge,
+    /// For the person's wallets.
+    pub wallet: Option<WalletEvent>,
+    /// For the service; a `challenge_verified` without its code, which is never stored.
+    pub service: Option<ServiceEvent>,
+}
+
+/// Why nothing comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It was already answered.
+    #[error("the challenge is not pending")]
+    NotPending,
+    /// It is not approved.
+    #[error("the challenge is not approved")]
+    NotApproved,
+    /// It is over.
+    #[error("the challenge has expired")]
+    Expired,
+}
+
+/// What became of an approval: the number is looked at last, and a wrong one is a denial.
+#[derive(Debug, Clone)]
+pub enum Approve {
+    /// The number was right, or none was asked for.
+    Approved(Step),
+    /// It was wrong or missing.
+    WrongNumber(Step),
+}
+
+/// What became of a code that was presented rightly.
+#[derive(Debug, Clone)]
+pub enum Redeem<'a> {
+    /// Its first use.
+    First(Redeemable<'a>),
+    /// A second use: what the first gave must end.
+    Again(SessionId),
+    /// It is dead.
+    Dead,
+}
+
+/// A live code, presented rightly: a session can be made of it.
+#[derive(Debug, Clone)]
+pub struct Redeemable<'a> {
+    challenge: &'a Challenge,
+    approved: &'a Approved,
+    did: &'a Did,
+}
+
+impl Redeemable<'_> {
+    /// Who approved.
+    pub fn did(&self) -> &Did {
+        self.did
+    }
+
+    /// What was granted.
+    pub fn grant(&self) -> &Grant {
+        &self.approved.grant
+    }
+
+    /// `Approved → Active`.
+    pub fn activate(&self, session_id: SessionId, sub: &str, now: Timestamp) -> Step {
+        let challenge = self.challenge;
+        let grant = self.approved.grant.clone();
+        let state = State::Active(Active { code_hash: self.approved.code_hash, session_id, grant });
+        let mut step = challenge.step(state, now);
+        let created = SessionCreated { challenge_id: challenge.id, session_id, sub: sub.to_owned(), at: now };
+        step.wallet = Some(WalletEvent::SessionCreated(created.clone()));
+        step.service = Some(ServiceEvent::SessionCreated(created));
+        step
+    }
+}
+
+impl Challenge {
+    /// The event that announces a new one. Nobody else is told.
+    pub fn created(&self) -> WalletEvent {
+        WalletEvent::ChallengeCreated(ChallengeCreated {
+            challenge_id: self.id,
+            request: self.request.clone(),
+        })
+    }
+
+    /// What the request text says. It was written by [`SignInRequest::to_text`].
+    pub fn parsed_request(&self) -> Option<SignInRequest> {
+        SignInRequest::parse(&self.request).ok()
+    }
+
+    /// Where it stands at `now`: what is past its deadline counts as expired, swept or not.
+    pub fn standing(&self, now: Timestamp) -> (ChallengeStatus, Option<EndReason>) {
+        match &self.state {
+            _ if let Some(reason) = self.lapsed(now) => {
+                (ChallengeStatus::Expired, Some(EndReason::Expired(reason)))
+            }
+            State::Pending => (ChallengeStatus::Pending, None),
+            State::Approved(_) => (ChallengeStatus::Approved, None),
+            State::Active(_) => (ChallengeStatus::Active, None),
+            State::Denied(reason) => (ChallengeStatus::Denied, Some(EndReason::Denied(*reason))),
+            State::Expired(reason) => (ChallengeStatus::Expired, Some(EndReason::Expired(*reason))),
+        }
+    }
+
+    /// `Pending → Approved`, or `Pending → Denied` where the number is wrong. `number` is what the
+    /// page shows; `None` for a linked challenge.
+    pub fn approve(
+        &self,
+        approval: &Approval,
+        disclosure: Option<&str>,
+        number: Option<&str>,
+        code: CodeSlot,
+        now: Timestamp,
+    ) -> Result<Approve, Refusal> {
+        self.must_be_pending(now)?;
+        if number.is_some_and(|number| !approval.match_code().is(number)) {
+            return Ok(Approve::WrongNumber(self.denied(DenyReason::WrongMatchCode, now)));
+        }
+        let Some(did) = self.did.clone() else { return Err(Refusal::NotPending) };
+        let state = State::Approved(Approved {
+            code_hash: code.hash,
+            code_expires_at: code.expires_at,
+            grant: Grant {
+                scopes: approval.scopes().to_vec(),
+                disclosure: disclosure.map(str::to_owned),
+                statement: approval.made.statement().to_owned(),
+            },
+        });
+        let mut step = self.step(state, now);
+        step.next.approvals = self.approvals + 1;
+        step.wallet = Some(WalletEvent::ChallengeApproved(ChallengeAt { challenge_id: self.id, at: now }));
+        step.service = Some(ServiceEvent::ChallengeVerified(ChallengeVerified {
+            challenge_id: self.id,
+            authorization_code: None,
+            code_expires_at: code.expires_at,
+            binding: self.binding,
+            did,
+            at: now,
+        }));
+        Ok(Approve::Approved(step))
+    }
+
+    /// `Pending → Denied`.
+    pub fn deny(&self, denial: &Denial, now: Timestamp) -> Result<Step, Refusal> {
+        self.must_be_pending(now)?;
+        Ok(self.denied(denial.reason(), now))
+    }
+
+    /// `Approved → Pending`, and the code is dead; past the challenge's own time `Approved → Expired`.
+    pub fn cancel(&self, _: &Cancellation, now: Timestamp) -> Result<Step, Refusal> {
+        match &self.state {
+            State::Approved(_) if self.lapsed(now).is_some() => Err(Refusal::Expired),
+            State::Approved(_) if now >= self.expires_at => Ok(self.expired(ExpireReason::Timeout, now)),
+            State::Approved(_) => {
+                let mut step = self.step(State::Pending, now);
+                let at = ChallengeAt { challenge_id: self.id, at: now };
+                step.wallet = Some(WalletEvent::ApprovalCancelled(at.clone()));
+                step.service = Some(ServiceEvent::ApprovalCancelled(at));
+                Ok(step)
+            }
+            State::Expired(_) => Err(Refusal::Expired),
+            State::Pending if now >= self.expires_at => Err(Refusal::Expired),
+            _ => Err(Refusal::NotApproved),
+        }
+    }
+
+    /// `Pending | Approved → Expired`, by the service. Nothing where it is over already.
+    pub fn withdraw(&self, now: Timestamp) -> Result<Option<Step>, Refusal> {
+        match &self.state {
+            State::Pending | State::Approved(_) if self.lapsed(now).is_none() => {
+                Ok(Some(self.expired(ExpireReason::Withdrawn, now)))
+            }
+            State::Pending | State::Approved(_) | State::Expired(_) => Ok(None),
+            State::Active(_) | State::Denied(_) => Err(Refusal::NotPending),
+        }
+    }
+
+    /// `Pending → Expired`, by a newer challenge of the same browser. Nothing in any other state.
+    pub fn replace(&self, now: Timestamp) -> Option<Step> {
+        let open = matches!(self.state, State::Pending) && self.lapsed(now).is_none();
+        open.then(|| self.expired(ExpireReason::Replaced, now))
+    }
+
+    /// `Pending | Approved → Expired`, where the deadline has passed.
+    pub fn lapse(&self, now: Timestamp) -> Option<Step> {
+        self.lapsed(now).map(|reason| self.expired(reason, now))
+    }
+
+    /// What a code leads to that was presented with all that belongs to it.
+    pub fn redeem(&self, now: Timestamp) -> Redeem<'_> {
+        match (&self.state, &self.did) {
+            (State::Approved(approved), Some(did)) if self.lapsed(now).is_none() => {
+                Redeem::First(Redeemable { challenge: self, approved, did })
+            }
+            (State::Active(active), _) => Redeem::Again(active.session_id),
+            _ => Redeem::Dead,
+        }
+    }
+
+    /// The deadline that has passed, if one has.
+    fn lapsed(&self, now: Timestamp) -> Option<ExpireReason> {
+        match &self.state {
+            State::Pending if now >= self.expires_at => Some(ExpireReason::Timeout),
+            State::Approved(approved) if now >= approved.code_expires_at => Some(ExpireReason::CodeTimeout),
+            _ => None,
+        }
+    }
+
+    fn must_be_pending(&self, now: Timestamp) -> Result<(), Refusal> {
+        match self.standing(now).0 {
+            ChallengeStatus::Pending => Ok(()),
+            ChallengeStatus::Expired => Err(Refusal::Expired),
+            _ => Err(Refusal::NotPending),
+        }
+    }
+
+    fn denied(&self, reason: DenyReason, now: Timestamp) -> Step {
+        let mut step = self.step(State::Denied(reason), now);
+        let denied = ChallengeDenied { challenge_id: self.id, reason, at: now };
+        step.wallet = Some(WalletEvent::ChallengeDenied(denied.clone()));
+        step.service = Some(ServiceEvent::ChallengeDenied(denied));
+        step
+    }
+
+    fn expired(&self, reason: ExpireReason, now: Timestamp) -> Step {
+        let mut step = self.step(State::Expired(reason), now);
+        let expired = ChallengeExpired { challenge_id: self.id, reason, at: now };
+        step.wallet = Some(WalletEvent::ChallengeExpired(expired.clone()));
+        step.service = Some(ServiceEvent::ChallengeExpired(expired));
+        step
+    }
+
+    fn step(&self, state: State, now: Timestamp) -> Step {
+        let next = Self { state, version: self.version + 1, changed_at: now, ..self.clone() };
+        Step { next, wallet: None, service: None }
+    }
+}

@@ -1,0 +1,175 @@
+//! The protocol over HTTP. A handler parses, loads, steps and saves; branching belongs to the domain,
+//! words to [`error`]. The whole route table is on this page.
+
+mod challenges;
+mod decisions;
+mod error;
+mod extract;
+mod limits;
+mod metrics;
+mod service_lists;
+mod sessions;
+mod streams;
+mod tokens;
+mod wallet_lists;
+mod well_known;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::Router;
+use axum::routing::get;
+use miid_protocol::{ClientId, Issuer, paths};
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use error::ApiError;
+pub use extract::Peer;
+pub use limits::AddressLimits;
+pub use metrics::{install as install_metrics, router as metrics_router};
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::keys::{KeyRing, ServerKeys};
+use crate::store::{Service, Store};
+
+/// What every handler is given.
+pub type App = Arc<AppState>;
+
+/// The parts of a running gateway.
+pub struct AppState {
+    /// What is remembered.
+    pub store: Store,
+    /// What is derived.
+    pub keys: Arc<ServerKeys>,
+    /// This gateway's name.
+    pub issuer: Issuer,
+    /// What the operator chose.
+    pub settings: Settings,
+    /// Time.
+    pub clock: Clock,
+    /// Bounds per address.
+    pub limits: AddressLimits,
+    /// About how many proofs are remembered.
+    pub proofs: AtomicI64,
+    /// Whether no more traffic is wanted.
+    pub draining: AtomicBool,
+    control: RwLock<Arc<Control>>,
+}
+
+/// What the command line can change beside a running instance.
+pub struct Control {
+    /// Every relying party.
+    pub services: HashMap<ClientId, Service>,
+    /// The token signing keys.
+    pub ring: KeyRing,
+}
+
+impl AppState {
+    /// Puts the parts together.
+    pub fn new(
+        store: Store,
+        keys: Arc<ServerKeys>,
+        issuer: Issuer,
+        settings: Settings,
+        control: Control,
+    ) -> App {
+        let limits = AddressLimits::new(&settings.bounds);
+        let clock = store.clock().clone();
+        Arc::new(Self {
+            store,
+            keys,
+            issuer,
+            settings,
+            clock,
+            limits,
+            proofs: AtomicI64::new(0),
+            draining: AtomicBool::new(false),
+            control: RwLock::new(Arc::new(control)),
+        })
+    }
+
+    /// Services and keys as they are now.
+    pub fn control(&self) -> Arc<Control> {
+        self.control.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces them.
+    pub fn set_control(&self, control: Control) {
+        *self.control.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(control);
+    }
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "MiID auth gateway",
+        description = "Sign in by approving in a wallet. The protocol is docs/protocol.md; errors are RFC 9457 problems.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(miid_protocol::Problem)),
+    tags(
+        (name = "service", description = "Service to gateway; HTTP Basic with client_id and client_secret"),
+        (name = "token", description = "Tokens; JSON or form; HTTP Basic"),
+        (name = "wallet", description = "Wallet to gateway; Authorization: DIDProof"),
+        (name = "public", description = "Anyone"),
+    )
+)]
+struct ApiDoc;
+
+/// The routes with their description.
+fn described() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(ApiDoc::openapi())
+        // Service
+        .routes(routes!(challenges::create))
+        .routes(routes!(challenges::show))
+        .routes(routes!(challenges::withdraw))
+        .routes(routes!(streams::service_events))
+        .routes(routes!(service_lists::challenges))
+        .routes(routes!(service_lists::sessions))
+        // Tokens and sessions
+        .routes(routes!(tokens::exchange))
+        .routes(routes!(sessions::introspect))
+        .routes(routes!(sessions::revoke_token))
+        .routes(routes!(sessions::userinfo))
+        .routes(routes!(sessions::end))
+        // Wallet
+        .routes(routes!(streams::wallet_events))
+        .routes(routes!(wallet_lists::challenges))
+        .routes(routes!(decisions::approve))
+        .routes(routes!(decisions::deny))
+        .routes(routes!(decisions::cancel))
+        .routes(routes!(wallet_lists::sessions))
+        .routes(routes!(decisions::revoke))
+        .routes(routes!(wallet_lists::claim_handle))
+        // Anyone
+        .routes(routes!(well_known::jwks))
+        .routes(routes!(well_known::metadata))
+        .routes(routes!(well_known::healthz))
+        .routes(routes!(well_known::readyz))
+}
+
+/// The gateway's description of itself, as JSON text.
+pub fn openapi() -> String {
+    described().into_openapi().to_pretty_json().unwrap_or_default()
+}
+
+/// Every route.
+pub fn router(app: App) -> Router {
+    let (router, api) = described().split_for_parts();
+    let description: Arc<str> = api.to_json().unwrap_or_default().into();
+    router
+        .route(
+            paths::OPENAPI,
+            get(move || {
+                let description = description.clone();
+                async move { ([(http::header::CONTENT_TYPE, "application/json")], description.to_string()) }
+            }),
+        )
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(axum::middleware::from_fn(metrics::count))
+        .with_state(app)
+}

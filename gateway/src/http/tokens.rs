@@ -1,0 +1,255 @@
+//! Codes and refresh tokens for tokens (section 4).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::CACHE_CONTROL;
+use miid_protocol::secret::{AuthorizationCode, RefreshToken, Secret};
+use miid_protocol::service::{RevokeReason, TokenRequest, TokenResponse};
+use miid_protocol::{ErrorCode, Problem, SessionId, jws, text};
+use subtle::ConstantTimeEq as _;
+
+use super::extract::{Body, Caller};
+use super::{ApiError, App, AppState};
+use crate::clock;
+use crate::domain::challenge::{Redeem, Redeemable};
+use crate::domain::{Refresh, Session};
+use crate::keys::AccessClaims;
+use crate::store::{Service, SessionPolicy, StoreError, Tx};
+
+/// Exchange a code or a refresh token
+#[utoipa::path(post, path = "/v1/token/exchange", tag = "token", request_body = TokenRequest,
+    responses((status = 200, body = TokenResponse), (status = 400, body = Problem), (status = 401, body = Problem)))]
+pub(super) async fn exchange(
+    State(app): State<App>,
+    caller: Result<Caller, ApiError>,
+    body: Result<Body, ApiError>,
+) -> Response {
+    let exchanged = async {
+        let Caller(service) = caller?;
+        exchanged(&app, service, &body?).await
+    };
+    match exchanged.await {
+        Ok(tokens) => ([(CACHE_CONTROL, "no-store")], Json(tokens)).into_response(),
+        Err(error) => error.at_token_endpoint().into_response(),
+    }
+}
+
+async fn exchanged(app: &App, service: Service, body: &Body) -> Result<TokenResponse, ApiError> {
+    let asked: TokenRequest = body.json_or_form()?;
+    let session = match asked.grant_type.as_str() {
+        "authorization_code" => {
+            let code = asked.code.ok_or(missing("code is missing"))?;
+            let verifier = asked.code_verifier.ok_or(missing("code_verifier is missing"))?;
+            let code = Secret::<AuthorizationCode>::parse(&code).map_err(|_| ErrorCode::InvalidGrant)?;
+            redeem(app, service, code, verifier).await?
+        }
+        "refresh_token" => {
+            let token = asked.refresh_token.ok_or(missing("refresh_token is missing"))?;
+            let token = Secret::<RefreshToken>::parse(&token).map_err(|_| ErrorCode::InvalidGrant)?;
+            refresh(app, service, token).await?
+        }
+        "" => return Err(missing("grant_type is missing")),
+        _ => return Err(ErrorCode::UnsupportedGrantType.into()),
+    };
+    app.tokens_of(&session)
+}
+
+fn missing(what: &'static str) -> ApiError {
+    ApiError::detail(ErrorCode::InvalidRequest, what)
+}
+
+async fn redeem(
+    app: &App,
+    service: Service,
+    code: Secret<AuthorizationCode>,
+    verifier: String,
+) -> Result<Session, ApiError> {
+    let op = Arc::new(Redeeming { app: app.clone(), service, code, verifier });
+    let result = app
+        .store
+        .write("exchange", move |tx| {
+            let op = op.clone();
+            Box::pin(async move { op.run(tx).await })
+        })
+        .await?;
+    let outcome = if result.is_ok() { "active" } else { "exchange_refused" };
+    metrics::counter!("miid_challenges_total", "outcome" => outcome).increment(1);
+    result
+}
+
+/// Everything that the exchange of a code needs, so that it can run again.
+struct Redeeming {
+    app: App,
+    service: Service,
+    code: Secret<AuthorizationCode>,
+    verifier: String,
+}
+
+impl Redeeming {
+    /// Service, verifier, then reuse: only where the first hold is it a second use.
+    async fn run(&self, tx: &mut Tx) -> Result<Result<Session, ApiError>, StoreError> {
+        let refused = || Ok(Err(ApiError::new(ErrorCode::InvalidGrant)));
+        loop {
+            let Some(challenge) = tx.challenge_of_code(self.code.hash()).await? else { return refused() };
+            if challenge.client_id != self.service.client_id
+                || !verifies(&challenge.code_challenge, &self.verifier)
+            {
+                return refused();
+            }
+            match challenge.redeem(tx.now) {
+                Redeem::Dead => return refused(),
+                Redeem::Again(session_id) => {
+                    if let Some(session) = tx.session(session_id).await?.filter(|s| s.revoked.is_none()) {
+                        tx.revoke_session(&session, RevokeReason::CodeReuse, None).await?;
+                        tracing::warn!(session = %session_id, "an authorization code was used twice");
+                    }
+                    return refused();
+                }
+                Redeem::First(redeemable) => {
+                    if let Some(session) = self.open(tx, &redeemable).await? {
+                        return Ok(Ok(session));
+                    }
+                }
+            }
+        }
+    }
+
+    /// One transaction: the challenge becomes active, earlier sessions end, the new one stands.
+    /// `None` where somebody else was first.
+    async fn open(&self, tx: &mut Tx, redeemable: &Redeemable<'_>) -> Result<Option<Session>, StoreError> {
+        let (now, did, client_id) = (tx.now, redeemable.did(), &self.service.client_id);
+        let lifetimes = &self.app.settings.lifetimes;
+        let single = self.service.session_policy == SessionPolicy::Single;
+        if single {
+            tx.lock(&format!("session:{client_id}/{did}")).await?;
+        }
+        let id = SessionId::from_uuid(clock::uuid_v7(now));
+        let sub = tx.subject(client_id, did, &jws::encode(&clock::random::<16>())).await?;
+        let step = redeemable.activate(id, &sub, now);
+        if !tx.advance(&step, None).await? {
+            return Ok(None);
+        }
+        if single {
+            for earlier in tx.sessions_of_person(client_id, did).await? {
+                tx.revoke_session(&earlier, RevokeReason::Superseded, None).await?;
+            }
+        }
+        let expires_at = now.plus(lifetimes.session_ttl);
+        let grant = redeemable.grant();
+        let session = Session {
+            id,
+            challenge_id: step.next.id,
+            client_id: client_id.clone(),
+            did: did.clone(),
+            sub,
+            scopes: grant.scopes.clone(),
+            disclosure: grant.disclosure.clone(),
+            statement: grant.statement.clone(),
+            created_at: now,
+            last_used_at: now,
+            expires_at,
+            idle_until: now.plus(lifetimes.refresh_idle).min(expires_at),
+            generation: 1,
+            rotated_at: now,
+            revoked: None,
+        };
+        tx.open_session(&session, &self.app.keys.refresh_token(id, 1)).await?;
+        Ok(Some(session))
+    }
+}
+
+/// PKCE S256 (RFC 7636, section 4.6).
+fn verifies(challenge: &str, verifier: &str) -> bool {
+    text::is_code_verifier(verifier)
+        && bool::from(jws::digest(verifier.as_bytes()).as_bytes().ct_eq(challenge.as_bytes()))
+}
+
+async fn refresh(app: &App, service: Service, token: Secret<RefreshToken>) -> Result<Session, ApiError> {
+    let inputs = Arc::new((app.clone(), service, token));
+    app.store
+        .write("refresh", move |tx| {
+            let inputs = inputs.clone();
+            Box::pin(async move {
+                let (app, service, token) = &*inputs;
+                run_refresh(tx, app, service, token).await
+            })
+        })
+        .await?
+}
+
+async fn run_refresh(
+    tx: &mut Tx,
+    app: &AppState,
+    service: &Service,
+    token: &Secret<RefreshToken>,
+) -> Result<Result<Session, ApiError>, StoreError> {
+    let refused = || Ok(Err(ApiError::new(ErrorCode::InvalidGrant)));
+    loop {
+        let Some((mut session, generation)) = tx.session_of_refresh_token(token.hash()).await? else {
+            return refused();
+        };
+        if session.client_id != service.client_id {
+            return refused();
+        }
+        let lifetimes = &app.settings.lifetimes;
+        match session.refresh(generation, tx.now, lifetimes.retry_window) {
+            Refresh::Dead => return refused(),
+            Refresh::Repeat => return Ok(Ok(session)),
+            Refresh::Reuse => {
+                tx.revoke_session(&session, RevokeReason::RefreshReuse, None).await?;
+                tracing::warn!(session = %session.id, "a refresh token was used twice");
+                return refused();
+            }
+            Refresh::Rotate => {
+                let idle_until = tx.now.plus(lifetimes.refresh_idle).min(session.expires_at);
+                let successor = app.keys.refresh_token(session.id, session.generation + 1);
+                if tx.rotate(&session, idle_until, &successor).await? {
+                    session.generation += 1;
+                    session.idle_until = idle_until;
+                    return Ok(Ok(session));
+                }
+            }
+        }
+    }
+}
+
+impl AppState {
+    /// The tokens of a session: a new access token, and the refresh token that counts.
+    fn tokens_of(&self, session: &Session) -> Result<TokenResponse, ApiError> {
+        let now = self.clock.now();
+        let expires_at = now.plus(self.settings.lifetimes.access_ttl).min(session.expires_at);
+        let scope = session.scopes.join(" ");
+        let claims = AccessClaims {
+            iss: self.issuer.as_str().to_owned(),
+            aud: session.client_id.to_string(),
+            client_id: session.client_id.to_string(),
+            sub: session.sub.clone(),
+            sid: session.id,
+            scope: scope.clone(),
+            iat: now.seconds(),
+            exp: expires_at.seconds(),
+            jti: jws::encode(&clock::random::<16>()),
+        };
+        let access_token = self.control().ring.sign(&claims, now).ok_or_else(|| {
+            tracing::error!("there is no signing key; run: miid-gateway keys rotate");
+            ApiError::new(ErrorCode::InternalError)
+        })?;
+        Ok(TokenResponse {
+            access_token,
+            token_type: "Bearer".to_owned(),
+            expires_in: claims.exp - claims.iat,
+            refresh_token: self.keys.refresh_token(session.id, session.generation).expose().to_owned(),
+            session_id: session.id,
+            session_expires_at: Some(session.expires_at),
+            scope,
+            sub: session.sub.clone(),
+            did: session.did.clone(),
+            claims: session.claims(),
+            claims_verified: false,
+            statement: session.statement.clone(),
+        })
+    }
+}

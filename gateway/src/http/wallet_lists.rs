@@ -1,0 +1,127 @@
+//! What a wallet can look at and call itself (section 5). Each call uses up its proof.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use miid_protocol::wallet::{
+    ClaimHandle, HandleClaimed, SessionService, WalletChallenge, WalletChallengeList, WalletSession,
+    WalletSessionList,
+};
+use miid_protocol::{ErrorCode, Handle, Problem};
+
+use super::extract::Proved;
+use super::{ApiError, App, AppState};
+use crate::store::Claim;
+use crate::verify::HeldProof;
+
+/// Most challenges in a list; quotas keep them below.
+const MAX_CHALLENGES: i64 = 200;
+/// Most sessions in a list.
+const MAX_SESSIONS: i64 = 1000;
+
+impl AppState {
+    /// Uses up a proof that no other transaction carries.
+    async fn use_up(&self, proof: HeldProof) -> Result<HeldProof, ApiError> {
+        let shared = Arc::new(proof);
+        let proof = shared.clone();
+        let fresh = self
+            .store
+            .write("remember_proof", move |tx| {
+                let proof = proof.clone();
+                Box::pin(async move { tx.remember_proof(&proof).await })
+            })
+            .await?;
+        if fresh { Ok((*shared).clone()) } else { Err(ErrorCode::ReplayedProof.into()) }
+    }
+}
+
+/// Pending and approved challenges, newest first
+#[utoipa::path(get, path = "/v1/wallet/challenges", tag = "wallet",
+    responses((status = 200, body = WalletChallengeList), (status = 401, body = Problem)))]
+pub(super) async fn challenges(
+    State(app): State<App>,
+    proved: Proved,
+) -> Result<Json<WalletChallengeList>, ApiError> {
+    let proof = app.use_up(proved.proof).await?;
+    let open = app.store.read().await?.open_challenges_of_wallet(proof.did(), MAX_CHALLENGES).await?;
+    let now = app.clock.now();
+    let challenges = open
+        .into_iter()
+        .map(|challenge| WalletChallenge {
+            challenge_id: challenge.id,
+            status: challenge.standing(now).0,
+            request: challenge.request,
+            expires_at: challenge.expires_at,
+            return_to: None,
+        })
+        .filter(|challenge| !challenge.status.is_final());
+    Ok(Json(WalletChallengeList { challenges: challenges.collect() }))
+}
+
+/// Live sessions, newest first
+#[utoipa::path(get, path = "/v1/wallet/sessions", tag = "wallet",
+    responses((status = 200, body = WalletSessionList), (status = 401, body = Problem)))]
+pub(super) async fn sessions(
+    State(app): State<App>,
+    proved: Proved,
+) -> Result<Json<WalletSessionList>, ApiError> {
+    let proof = app.use_up(proved.proof).await?;
+    let now = app.clock.now();
+    let live = app.store.read().await?.live_sessions_of_wallet(proof.did(), MAX_SESSIONS, now).await?;
+    let control = app.control();
+    let sessions = live.into_iter().map(|session| {
+        let name = control.services.get(&session.client_id).map(|service| service.name.clone());
+        WalletSession {
+            session_id: session.id,
+            claims: session.claims().into_keys().collect(),
+            service: SessionService {
+                name: name.unwrap_or_else(|| session.client_id.to_string()),
+                id: session.client_id,
+            },
+            scopes: session.scopes,
+            created_at: session.created_at,
+            last_used_at: session.last_used_at,
+            expires_at: session.expires_at,
+        }
+    });
+    Ok(Json(WalletSessionList { sessions: sessions.collect() }))
+}
+
+/// Claim a handle, or release the one held
+#[utoipa::path(put, path = "/v1/wallet/handle", tag = "wallet", request_body = ClaimHandle,
+    responses((status = 200, body = HandleClaimed), (status = 401, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn claim_handle(
+    State(app): State<App>,
+    proved: Proved,
+) -> Result<Json<HandleClaimed>, ApiError> {
+    let asked: ClaimHandle = proved.body.json()?;
+    let handle = asked.handle.as_deref().map(Handle::parse).transpose().map_err(|_| {
+        ApiError::detail(
+            ErrorCode::InvalidRequest,
+            "a handle has 3 to 32 of a-z 0-9 _ - between letters or digits",
+        )
+    })?;
+    let inputs = Arc::new((proved.proof, handle.clone()));
+    let claimed = app
+        .store
+        .write("claim_handle", move |tx| {
+            let inputs = inputs.clone();
+            Box::pin(async move {
+                let (proof, handle) = &*inputs;
+                if !tx.remember_proof(proof).await? {
+                    return Ok(Err(ErrorCode::ReplayedProof));
+                }
+                match handle {
+                    None => tx.release_handle(proof.did()).await.map(Ok),
+                    Some(handle) => Ok(match tx.claim_handle(proof.did(), handle).await? {
+                        Claim::Held => Ok(()),
+                        Claim::Taken => Err(ErrorCode::HandleTaken),
+                    }),
+                }
+            })
+        })
+        .await?;
+    claimed?;
+    Ok(Json(HandleClaimed { handle: handle.map(|handle| handle.to_string()) }))
+}

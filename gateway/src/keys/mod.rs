@@ -1,0 +1,119 @@
+//! The server's keys. One key file holds one master secret; every other key is derived from it
+//! under a label of its own (HKDF, RFC 5869), so that instances which share the file share them all
+//! and nothing that must be shown again is ever stored.
+
+mod file;
+mod jwt;
+mod ring;
+
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac as _};
+use miid_protocol::secret::{AuthorizationCode, RefreshToken, Secret};
+use miid_protocol::{ChallengeId, Did, SessionId, SigningKey, jws};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+pub use file::{KeyFileError, load_or_create};
+pub use jwt::{AccessClaims, install_provider};
+pub use ring::{KeyRing, KeyRow, NEXT_KEY_LEAD, PREVIOUS_KEY_TAIL};
+
+/// Everything that is derived from the key file.
+pub struct ServerKeys {
+    master: Zeroizing<[u8; 32]>,
+    codes: Zeroizing<[u8; 32]>,
+    numbers: Zeroizing<[u8; 32]>,
+    refresh: Zeroizing<[u8; 32]>,
+    hints: Zeroizing<[u8; 32]>,
+}
+
+impl ServerKeys {
+    /// From the master secret.
+    pub fn new(master: Zeroizing<[u8; 32]>) -> Self {
+        let sub = |label: &[u8]| derive(&master, label);
+        Self {
+            codes: sub(b"miid/authorization-code/1"),
+            numbers: sub(b"miid/match-code/1"),
+            refresh: sub(b"miid/refresh-token/1"),
+            hints: sub(b"miid/hint/1"),
+            master,
+        }
+    }
+
+    /// The authorization code of a challenge's so-manieth approval.
+    pub fn code(&self, challenge: ChallengeId, approval: i64) -> Secret<AuthorizationCode> {
+        Secret::from_bytes(mac(&self.codes, &[challenge.uuid().as_bytes(), &approval.to_be_bytes()]))
+    }
+
+    /// The number that the page of an addressed challenge shows: two digits.
+    pub fn match_code(&self, challenge: ChallengeId) -> String {
+        let bytes = mac(&self.numbers, &[challenge.uuid().as_bytes()]);
+        let number = bytes[..8].iter().fold(0u64, |n, b| n << 8 | u64::from(*b)) % 100;
+        format!("{number:02}")
+    }
+
+    /// The refresh token of a session's so-manieth generation.
+    pub fn refresh_token(&self, session: SessionId, generation: i64) -> Secret<RefreshToken> {
+        Secret::from_bytes(mac(&self.refresh, &[session.uuid().as_bytes(), &generation.to_be_bytes()]))
+    }
+
+    /// What quotas count a hint by: keyed, so that a copy of the database names nobody who was only
+    /// asked for.
+    pub fn hint_key(&self, hint: &str) -> String {
+        jws::encode(&mac(&self.hints, &[b"hint", hint.as_bytes()])[..16])
+    }
+
+    /// What quotas count a person by, whichever hint named them.
+    pub fn person_key(&self, did: &Did) -> String {
+        jws::encode(&mac(&self.hints, &[b"person", did.as_str().as_bytes()])[..16])
+    }
+
+    /// The private half of a token signing key.
+    pub fn signing_key(&self, kid: &str) -> SigningKey {
+        SigningKey::from_bytes(&derive(&self.master, format!("miid/signing/1/{kid}").as_bytes()))
+    }
+
+    /// What a database remembers of the keys that it belongs to.
+    pub fn fingerprint(&self) -> String {
+        jws::encode(&derive(&self.master, b"miid/fingerprint/1")[..16])
+    }
+}
+
+fn derive(master: &[u8; 32], label: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    match Hkdf::<Sha256>::new(None, master).expand(label, &mut *key) {
+        Ok(()) => key,
+        Err(_) => unreachable!("32 bytes is a length that HKDF can give"),
+    }
+}
+
+fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = match Hmac::<Sha256>::new_from_slice(key) {
+        Ok(mac) => mac,
+        Err(_) => unreachable!("HMAC takes keys of any length"),
+    };
+    for part in parts {
+        // Lengths first: no two lists of parts give one input.
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_values_differ_by_purpose_and_input_and_come_again() {
+        let keys = ServerKeys::new(Zeroizing::new([7; 32]));
+        let again = ServerKeys::new(Zeroizing::new([7; 32]));
+        let other = ServerKeys::new(Zeroizing::new([8; 32]));
+        let id = ChallengeId::parse("0198e0a0-0000-7000-8000-000000000001").expect("id");
+        assert_eq!(keys.code(id, 1).expose(), again.code(id, 1).expose());
+        assert_ne!(keys.code(id, 1).expose(), keys.code(id, 2).expose());
+        assert_ne!(keys.code(id, 1).expose(), other.code(id, 1).expose());
+        assert_eq!(keys.match_code(id).len(), 2);
+        assert_ne!(keys.fingerprint(), other.fingerprint());
+        assert_ne!(keys.hint_key("alice"), keys.hint_key("bob"));
+    }
+}

@@ -1,0 +1,25 @@
+//! The auth gateway: who decides. It issues challenges, tells wallets, verifies what they signed,
+//! hands out codes and tokens, and ends sessions.
+//!
+//! How one request flows, by the example of an approval:
+//!
+//! 1. [`http`] parses: path, body, proof and statement become types.
+//! 2. [`verify`] checks what was signed; only it and the protocol crate can make a decision.
+//! 3. [`domain`] says what comes next: a pure step, or a named refusal.
+//! 4. [`store`] saves it in one transaction: compare-and-set, events, audit row; then commits.
+//! 5. [`streams`] hands the committed events to whoever reads: wallets and services.
+//!
+//! Around them: [`keys`] derives every secret that is shown again, [`config`] and [`cli`] are the
+//! operator's side, [`server`] starts and stops it all, [`upkeep`] does what time demands.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod http;
+pub mod keys;
+pub mod server;
+pub mod store;
+pub mod streams;
+pub mod upkeep;
+pub mod verify;

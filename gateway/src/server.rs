@@ -1,0 +1,201 @@
+//! Starting and stopping: open what is needed, accept connections, and at the end let requests in
+//! flight finish within a bound.
+
+use std::future::Future;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use miid_protocol::Issuer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::http::{self, App, AppState, Peer};
+use crate::store::Store;
+use crate::{cli, keys, streams, upkeep};
+
+/// How long a client may take to send its request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// hyper's smallest; our requests are small, and there are many connections.
+const CONNECTION_BUFFER: usize = 8 * 1024;
+
+/// Serves until `stop` is there, then ends streams, lets requests finish, and returns.
+pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    init_logs(settings.log_json);
+    let listener = bind(settings.listen).await?;
+    let address = listener.local_addr()?;
+    let issuer = match settings.issuer.clone() {
+        Some(issuer) => issuer,
+        None => Issuer::parse(&format!("http://{address}"))
+            .map_err(|e| anyhow::anyhow!("{e}: give this gateway a name with --issuer"))?,
+    };
+    let key_path = cli::prepared(&settings.place)?;
+    let keys = Arc::new(keys::load_or_create(&key_path)?);
+    let mut options = settings.place.options(true);
+    options.sqlite_normal = settings.sqlite_normal;
+    let store = Store::open(&options, Clock::system()).await?;
+    store.bind_keys(keys.fingerprint()).await?;
+    let control = upkeep::load_control(&store, &keys, &issuer, settings.lifetimes.access_ttl).await?;
+    let metrics = match settings.metrics_listen {
+        Some(address) => Some((bind(address).await?, http::install_metrics()?)),
+        None => None,
+    };
+
+    let app = AppState::new(store, keys, issuer, settings, control);
+    let stopping = CancellationToken::new();
+    let background = TaskTracker::new();
+    background.spawn(upkeep::run(app.clone(), stopping.clone()));
+    if let Some(pool) = app.store.postgres() {
+        background.spawn(streams::listen(pool.clone(), app.store.hub().clone(), stopping.clone()));
+    }
+    say(&format!("listening on http://{address}"))?;
+    if let Some((listener, handle)) = metrics {
+        say(&format!("metrics on http://{}", listener.local_addr()?))?;
+        background.spawn(accept(
+            listener,
+            http::metrics_router(handle),
+            64,
+            stopping.clone(),
+            Duration::ZERO,
+        ));
+    }
+    tracing::info!(%address, issuer = %app.issuer, "serving");
+
+    let serving = CancellationToken::new();
+    let connections = tokio::spawn(accept(
+        listener,
+        http::router(app.clone()),
+        app.settings.bounds.max_connections,
+        serving.clone(),
+        app.settings.grace(),
+    ));
+    stop.await;
+    tracing::info!("stopping");
+    app.draining.store(true, Ordering::Relaxed);
+    app.store.hub().close();
+    serving.cancel();
+    let _ = connections.await;
+    stopping.cancel();
+    background.close();
+    background.wait().await;
+    finish(app).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Lets the writer end its last transaction: it does when nobody can send to it any more.
+async fn finish(app: App) {
+    if let Some(pool) = app.store.postgres() {
+        pool.close().await;
+    }
+    drop(app);
+}
+
+/// SIGTERM or Ctrl-C.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// One connection, one task, at most `bound` of them.
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    bound: usize,
+    stop: CancellationToken,
+    grace: Duration,
+) {
+    let slots = Arc::new(Semaphore::new(bound));
+    let open = TaskTracker::new();
+    let now = CancellationToken::new();
+    loop {
+        let Ok(slot) = slots.clone().acquire_owned().await else { break };
+        let (stream, peer) = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                // Out of files, most likely: somebody else's end makes room.
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        let (router, stop, now) = (router.clone(), stop.clone(), now.clone());
+        open.spawn(async move {
+            tokio::select! {
+                () = connection(stream, peer, router, stop) => {}
+                () = now.cancelled() => {}
+            }
+            drop(slot);
+        });
+    }
+    drop(listener);
+    open.close();
+    if tokio::time::timeout(grace, open.wait()).await.is_err() {
+        tracing::warn!(connections = open.len(), "closing connections that did not end in time");
+        now.cancel();
+        open.wait().await;
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
+    let _ = stream.set_nodelay(true);
+    let service = tower::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        use tower::ServiceExt as _;
+        request.extensions_mut().insert(Peer(peer.ip()));
+        router.clone().oneshot(request)
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(CONNECTION_BUFFER);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// One line on standard output, for whoever started the program and waits for it.
+fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write to standard output")
+}
+
+fn init_logs(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MIID_GATEWAY_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call, in tests, changes nothing.
+    let _ = if json { logs.json().try_init() } else { logs.try_init() };
+}

@@ -1,0 +1,189 @@
+//! What is remembered. The store speaks the domain's verbs; each module beside this one holds the
+//! statements for one noun. A change is one transaction: a compare-and-set, the events that announce
+//! it and its audit row, and nobody is answered before the commit.
+
+mod audit;
+mod challenges;
+mod db;
+mod dialect;
+mod events;
+mod handles;
+mod open;
+mod proofs;
+mod services;
+mod sessions;
+mod signing_keys;
+mod sweep;
+mod tx;
+mod writer;
+
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
+use tokio::sync::{mpsc, oneshot};
+
+pub use audit::jti_key;
+pub use challenges::{Created, NewChallenge, Quota};
+pub use events::{LogPage, Position};
+pub use handles::{Claim, FROZEN};
+pub use open::{OpenError, Options};
+pub use services::{BindingRule, Service, SessionPolicy};
+pub use sweep::{Retention, Swept};
+pub use tx::{AuditRow, Tx};
+pub use writer::OpFuture;
+
+use crate::clock::Clock;
+use crate::streams::Hub;
+use db::Conn;
+use tx::TxConn;
+use writer::{Job, Waiting};
+
+/// Why the store could not do it. None of these is the caller's doing.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached or failed.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// Too much waits already.
+    #[error("too many operations are waiting")]
+    Busy,
+    /// What is stored is not what this program writes.
+    #[error("the database holds something unreadable: {0}")]
+    Damaged(&'static str),
+}
+
+/// The database, either kind.
+#[derive(Clone)]
+pub struct Store {
+    kind: Kind,
+    hub: Hub,
+    clock: Clock,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Sqlite { writer: mpsc::Sender<Box<dyn Job>>, readers: SqlitePool },
+    Postgres { pool: PgPool },
+}
+
+/// A connection to read with.
+pub struct Reader(ReaderConn);
+
+enum ReaderConn {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+impl Reader {
+    fn conn(&mut self) -> Conn<'_> {
+        match &mut self.0 {
+            ReaderConn::Sqlite(conn) => Conn::Sqlite(conn),
+            ReaderConn::Postgres(conn) => Conn::Postgres(conn),
+        }
+    }
+}
+
+/// How often an operation is begun again where another transaction was in its way.
+const MAX_ATTEMPTS: u32 = 6;
+
+impl Store {
+    /// Runs an operation in a transaction of its own name. It may run more than once, each time
+    /// from the beginning, so it must not keep anything between runs.
+    pub async fn write<T, F>(&self, name: &'static str, op: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> OpFuture<'t, T> + Send + 'static,
+    {
+        let begun = Instant::now();
+        let result = match &self.kind {
+            Kind::Sqlite { writer, .. } => {
+                let (reply, answer) = oneshot::channel();
+                match writer.try_send(Box::new(Waiting { op, out: None, reply })) {
+                    Ok(()) => answer.await.unwrap_or(Err(StoreError::Busy)),
+                    Err(_) => Err(StoreError::Busy),
+                }
+            }
+            Kind::Postgres { pool } => self.write_postgres(pool, op).await,
+        };
+        metrics::histogram!("miid_store_seconds", "operation" => name).record(begun.elapsed().as_secs_f64());
+        result
+    }
+
+    async fn write_postgres<T, F>(&self, pool: &PgPool, op: F) -> Result<T, StoreError>
+    where
+        F: for<'t> Fn(&'t mut Tx) -> OpFuture<'t, T>,
+    {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut tx = Tx::new(TxConn::Postgres(pool.begin().await?), self.clock.now());
+            let run = async {
+                let out = op(&mut tx).await?;
+                let log = tx.flush().await?;
+                Ok::<_, StoreError>((out, log))
+            };
+            match run.await {
+                Ok((out, log)) => {
+                    let TxConn::Postgres(transaction) = tx.conn else { return Err(StoreError::Busy) };
+                    transaction.commit().await?;
+                    self.hub.publish(log);
+                    return Ok(out);
+                }
+                Err(failure) if attempt < MAX_ATTEMPTS && is_in_the_way(&failure) => {
+                    metrics::counter!("miid_store_retries_total").increment(1);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// A connection to read with, outside any transaction.
+    pub async fn read(&self) -> Result<Reader, StoreError> {
+        Ok(Reader(match &self.kind {
+            Kind::Sqlite { readers, .. } => ReaderConn::Sqlite(readers.acquire().await?),
+            Kind::Postgres { pool } => ReaderConn::Postgres(pool.acquire().await?),
+        }))
+    }
+
+    /// Whether it answers, within a second.
+    pub async fn is_ready(&self) -> bool {
+        let asked =
+            async { self.read().await?.conn().optional("SELECT 1", &[]).await.map_err(StoreError::from) };
+        matches!(tokio::time::timeout(Duration::from_secs(1), asked).await, Ok(Ok(_)))
+    }
+
+    /// Who is told after a commit.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The time that transactions have.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Whether several instances may share it.
+    pub fn postgres(&self) -> Option<&PgPool> {
+        match &self.kind {
+            Kind::Sqlite { .. } => None,
+            Kind::Postgres { pool } => Some(pool),
+        }
+    }
+}
+
+/// Whether another transaction was in the way, so that beginning again can succeed: serialization
+/// failures, deadlocks, and a unique row that somebody else wrote first (the operation will see it).
+fn is_in_the_way(failure: &StoreError) -> bool {
+    match failure {
+        StoreError::Database(sqlx::Error::Database(e)) => {
+            e.is_unique_violation() || matches!(e.code().as_deref(), Some("40001" | "40P01"))
+        }
+        _ => false,
+    }
+}
+
+/// Whether nothing more can come over this connection.
+fn is_connection_lost(failure: &StoreError) -> bool {
+    matches!(failure, StoreError::Database(sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed))
+}

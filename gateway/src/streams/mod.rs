@@ -1,0 +1,73 @@
+//! Event streams (SSE). The log in the store is the truth; what goes through the [`Hub`] is a hint
+//! that saves the readers of this instance from asking: a committed event that fits on to what a
+//! reader has seen is written at once, and anything else makes it read the log.
+
+mod body;
+mod cluster;
+mod hub;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use miid_protocol::{ClientId, Did};
+
+pub use body::{EventStream, Filter, Start};
+pub use cluster::{listen, poll_heads};
+pub use hub::{Guard, Hub, Limits, TooMany};
+
+use crate::domain::Challenge;
+
+/// The name of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamKey(Arc<str>);
+
+impl StreamKey {
+    /// What a wallet is told.
+    pub fn wallet(did: &Did) -> Self {
+        Self(format!("w/{did}").into())
+    }
+
+    /// What a service is told.
+    pub fn service(client_id: &ClientId) -> Self {
+        Self(format!("s/{client_id}").into())
+    }
+
+    /// Where the wallet's side of a challenge is told: to its wallet, or, where the hint named nobody,
+    /// to a stream that nobody can open, so that the same is written either way (threats 17).
+    pub fn of_challenge(challenge: &Challenge) -> Self {
+        match &challenge.did {
+            Some(did) => Self::wallet(did),
+            None => Self(format!("n/{}", challenge.person_key).into()),
+        }
+    }
+
+    /// From the store.
+    pub fn from_text(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// As in the store.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One event of a log.
+#[derive(Debug)]
+pub struct LogEvent {
+    /// Which log.
+    pub stream: StreamKey,
+    /// Its number: the `id` on the wire.
+    pub seq: i64,
+    /// `event:`
+    pub name: Cow<'static, str>,
+    /// `data:`, without a code.
+    pub data: String,
+    /// The challenge, in a service's log.
+    pub about: Option<String>,
+    /// Which approval's code belongs into it.
+    pub approval: Option<i64>,
+    /// When it was made, where it comes from this instance just now and not from the log.
+    pub fresh: Option<Instant>,
+}
