@@ -1,0 +1,176 @@
+import type { RevokeReason } from "../../gen/protocol";
+import type { Note } from "../login";
+
+/** A sentence with its heading. */
+export interface Message {
+  title: string;
+  text: string;
+}
+
+/** `when` comes from `signedOut.when`, spaces included; empty where nobody knows. */
+export type EndedWords = (service: string, when: string) => string;
+
+export const en = {
+  pageTitle: (state: string, service: string) => `${state} · ${service}`,
+  looking: "One moment…",
+
+  start: {
+    title: "Sign in with your wallet",
+    text: "No password: you approve in your wallet.",
+    label: "Your handle",
+    hint: "The name you chose in your wallet",
+    go: "Continue",
+    going: "Asking…",
+    empty: "Type your handle first.",
+    malformed:
+      "A handle has 3 to 32 letters (a–z), digits, - or _, with a letter or digit first and last.",
+  },
+  notes: {
+    bad_handle: "That handle was not accepted. Check how you spell it in your wallet.",
+    refused:
+      "The service turned this request down. Nothing was lost: reload the page and try again.",
+    gone: "The earlier request is no longer there. Start again.",
+    cookie_lost:
+      "You approved, but this browser did not keep the sign-in. Allow cookies for this site, then start again.",
+    left: "You are signed out.",
+  } satisfies Record<Note, string>,
+
+  waiting: {
+    title: "Type this number in your wallet",
+    text: "Your wallet will ask you for it.",
+    linkedTitle: "Approve in your wallet",
+    linkedText: "Your wallet shows who is asking, and for what.",
+    openWallet: "Open in wallet",
+    number: (digits: string) => `Number: ${digits}`,
+    left: (time: string) => `${time} left`,
+    leftSpoken: (seconds: number) =>
+      seconds >= 60 ? "One minute left" : `${seconds} seconds left`,
+    over: "Time is up",
+    cancel: "Cancel",
+    sentTo: "Sent to",
+    nothingThere: "Nothing there? Check that your wallet is open and the handle is yours.",
+    takenBack: "You took your approval back. The number is still good.",
+    lost: "Connection lost, reconnecting…",
+    live: "Connected again",
+  },
+  approved: {
+    title: "You approved",
+    text: "Signing you in…",
+    cancel: "Cancel",
+  },
+
+  again: "Start again",
+  denied: {
+    declined: {
+      title: "You said no in your wallet",
+      text: "Nobody was signed in. If you meant yes, start again.",
+    },
+    wrong_match_code: {
+      title: "The number did not match",
+      text: "Your wallet was given another number, so nobody was signed in. Start again for a new one.",
+    },
+    other: {
+      title: "The request was refused",
+      text: "Nobody was signed in. Start again to send a new request.",
+    },
+  } satisfies Record<string, Message>,
+  expired: {
+    timeout: {
+      title: "Time ran out",
+      text: "Nobody approved in time, so the number no longer works. Start again for a new one.",
+    },
+    code_timeout: {
+      title: "Approved, but not finished",
+      text: "You approved, but this page could not finish in time. Nobody was signed in. Start again.",
+    },
+    replaced: {
+      title: "A newer request took over",
+      text: "You started another sign-in in this browser. Go on there, or start again here.",
+    },
+    withdrawn: {
+      title: "The request was cancelled",
+      text: "Its number no longer works, and nobody was signed in. Start again when you are ready.",
+    },
+    other_browser: {
+      title: "Approved in another browser",
+      text: "The approval did not come back to this one, so the request was ended to keep you safe. Start again.",
+    },
+    other: {
+      title: "The request has ended",
+      text: "Its number no longer works, and nobody was signed in. Start again.",
+    },
+  } satisfies Record<string, Message>,
+
+  crowded: {
+    handle: {
+      title: "Too many open requests",
+      text: "Someone is asking for this handle a lot. Requests already in your wallet still work.",
+    },
+    address: {
+      title: "Too many tries",
+      text: "Many sign-ins were started from your network just now. Nothing was lost.",
+    },
+    wait: (time: string) => `You can try again in ${time}.`,
+    now: "You can try again now.",
+    retry: "Try again",
+    change: "Use another handle",
+  },
+  unreachable: {
+    gateway: {
+      title: "Sign-in is not answering",
+      text: "Nothing was lost. This page keeps trying by itself.",
+    },
+    offline: {
+      title: "You are offline",
+      text: "Nothing was lost. This page goes on when the network is back.",
+    },
+    wait: (time: string) => `Next try in ${time}`,
+    trying: "Trying…",
+    now: "Try now",
+    cancel: "Cancel",
+  },
+
+  signedIn: {
+    title: (name: string | null) => (name ? `Signed in as ${name}` : "You are signed in"),
+    short: "Signed in",
+    text: "End it here or in your wallet, whenever you like.",
+    identity: "Identity",
+    copy: "Copy your identity",
+    copied: "Copied",
+    shared: (service: string) => `Shared with ${service}`,
+    notShared: "not shared",
+    session: "This session",
+    since: "Since",
+    until: "Ends by itself",
+    leave: "Sign out",
+    leaving: "Signing out…",
+    leaveFailed: "The service did not answer. You are still signed in: try again.",
+  },
+  claims: {
+    name: "Name",
+    email: "E-mail",
+    nickname: "Nickname",
+    phone: "Phone",
+  } as Record<string, string>,
+
+  signedOut: {
+    title: "You are signed out",
+    again: "Sign in again",
+    when: (time: string, today: boolean) => (today ? ` at ${time}` : ` on ${time}`),
+    why: {
+      user: (_, when) => `You ended this session in your wallet${when}.`,
+      retired: (_, when) =>
+        `You retired this identity in your wallet${when}. It signs in nowhere any more.`,
+      service: (service, when) => `This session was ended at ${service}${when}.`,
+      superseded: (_, when) =>
+        `You signed in somewhere else${when}, and only one session lives at a time.`,
+      expired: (_, when) => `This session reached its end${when}.`,
+      admin: (_, when) => `An operator ended this session${when}.`,
+      refresh_reuse: (_, when) =>
+        `This session was ended to keep you safe${when}: one of its keys was used twice.`,
+      code_reuse: (_, when) =>
+        `This session was ended to keep you safe${when}: its sign-in was used twice.`,
+      other: (_, when) => `This session has ended${when}.`,
+    } satisfies Record<RevokeReason | "other", EndedWords>,
+  },
+};

@@ -1,0 +1,162 @@
+import type { Words } from "../words";
+
+export const ko: Words = {
+  pageTitle: (state, service) => `${state} · ${service}`,
+  looking: "잠시만요…",
+
+  start: {
+    title: "지갑으로 로그인",
+    text: "비밀번호 없이 지갑에서 승인하면 돼요.",
+    label: "핸들",
+    hint: "지갑에서 정한 이름이에요",
+    go: "계속",
+    going: "요청하는 중…",
+    empty: "핸들을 먼저 입력하세요.",
+    malformed: "핸들은 영문자, 숫자, -, _ 로 된 3~32자예요. 처음과 끝은 영문자나 숫자여야 해요.",
+  },
+  notes: {
+    bad_handle: "받아들일 수 없는 핸들이에요. 지갑에 적힌 그대로인지 확인하세요.",
+    refused: "서비스가 이 요청을 받지 않았어요. 사라진 것은 없으니 새로 고친 뒤 다시 시도하세요.",
+    gone: "앞서 보낸 요청은 이제 없어요. 다시 시작하세요.",
+    cookie_lost:
+      "승인은 되었지만 이 브라우저에 로그인이 남지 않았어요. 이 사이트의 쿠키를 허용하고 다시 시작하세요.",
+    left: "로그아웃했어요.",
+  },
+
+  waiting: {
+    title: "지갑에 이 숫자를 입력하세요",
+    text: "지갑에서 이 숫자를 물어볼 거예요.",
+    linkedTitle: "지갑에서 승인하세요",
+    linkedText: "누가 무엇을 요청하는지 지갑에 나와요.",
+    openWallet: "지갑에서 열기",
+    number: (digits) => `숫자: ${digits}`,
+    left: (time) => `${time} 남음`,
+    leftSpoken: (seconds) => (seconds >= 60 ? "1분 남았어요" : `${seconds}초 남았어요`),
+    over: "시간이 다 됐어요",
+    cancel: "취소",
+    sentTo: "받는 지갑",
+    nothingThere: "요청이 안 보이나요? 지갑이 켜져 있는지, 내 핸들이 맞는지 확인하세요.",
+    takenBack: "승인을 되돌렸어요. 숫자는 그대로 쓸 수 있어요.",
+    lost: "연결이 끊겨 다시 연결하는 중이에요…",
+    live: "다시 연결됐어요",
+  },
+  approved: {
+    title: "승인했어요",
+    text: "로그인하는 중이에요…",
+    cancel: "취소",
+  },
+
+  again: "다시 시작",
+  denied: {
+    declined: {
+      title: "지갑에서 거절했어요",
+      text: "아무도 로그인되지 않았어요. 잘못 눌렀다면 다시 시작하세요.",
+    },
+    wrong_match_code: {
+      title: "숫자가 달라요",
+      text: "지갑에 다른 숫자가 입력되어 로그인하지 않았어요. 다시 시작하면 새 숫자가 나와요.",
+    },
+    other: {
+      title: "요청이 거절됐어요",
+      text: "아무도 로그인되지 않았어요. 다시 시작하면 새 요청을 보내요.",
+    },
+  },
+  expired: {
+    timeout: {
+      title: "시간이 지났어요",
+      text: "제때 승인되지 않아 이 숫자는 더 쓸 수 없어요. 다시 시작하면 새 숫자가 나와요.",
+    },
+    code_timeout: {
+      title: "승인했지만 마치지 못했어요",
+      text: "승인은 되었지만 이 페이지가 제때 마무리하지 못해 로그인되지 않았어요. 다시 시작하세요.",
+    },
+    replaced: {
+      title: "새 요청으로 바뀌었어요",
+      text: "이 브라우저에서 로그인을 새로 시작했어요. 그쪽에서 이어 가거나 여기서 다시 시작하세요.",
+    },
+    withdrawn: {
+      title: "요청이 취소됐어요",
+      text: "이 숫자는 더 쓸 수 없고, 아무도 로그인되지 않았어요. 준비되면 다시 시작하세요.",
+    },
+    other_browser: {
+      title: "다른 브라우저에서 승인됐어요",
+      text: "승인이 이 브라우저로 돌아오지 않아 안전을 위해 요청을 끝냈어요. 다시 시작하세요.",
+    },
+    other: {
+      title: "요청이 끝났어요",
+      text: "이 숫자는 더 쓸 수 없고, 아무도 로그인되지 않았어요. 다시 시작하세요.",
+    },
+  },
+
+  crowded: {
+    handle: {
+      title: "열린 요청이 너무 많아요",
+      text: "누군가 이 핸들로 자주 요청하고 있어요. 지갑에 이미 온 요청은 그대로 쓸 수 있어요.",
+    },
+    address: {
+      title: "시도가 너무 많아요",
+      text: "방금 이 네트워크에서 로그인을 여러 번 시작했어요. 사라진 것은 없어요.",
+    },
+    wait: (time) => `${time} 뒤에 다시 시도할 수 있어요.`,
+    now: "이제 다시 시도할 수 있어요.",
+    retry: "다시 시도",
+    change: "다른 핸들 쓰기",
+  },
+  unreachable: {
+    gateway: {
+      title: "로그인 서버가 응답하지 않아요",
+      text: "사라진 것은 없어요. 알아서 다시 시도할게요.",
+    },
+    offline: {
+      title: "인터넷에 연결되어 있지 않아요",
+      text: "사라진 것은 없어요. 다시 연결되면 이어서 진행해요.",
+    },
+    wait: (time) => `${time} 뒤 다시 시도`,
+    trying: "다시 시도하는 중…",
+    now: "지금 시도",
+    cancel: "취소",
+  },
+
+  signedIn: {
+    title: (name) => (name ? `${name}\u00a0님, 로그인했어요` : "로그인했어요"),
+    short: "로그인됨",
+    text: "여기서든 지갑에서든 언제나 끝낼 수 있어요.",
+    identity: "신원",
+    copy: "내 신원 복사",
+    copied: "복사했어요",
+    shared: (service) => `${service}에 공유한 정보`,
+    notShared: "공유하지 않음",
+    session: "이 세션",
+    since: "시작",
+    until: "자동 종료",
+    leave: "로그아웃",
+    leaving: "로그아웃하는 중…",
+    leaveFailed: "서비스가 응답하지 않아 아직 로그인되어 있어요. 다시 시도하세요.",
+  },
+  claims: {
+    name: "이름",
+    email: "이메일",
+    nickname: "별명",
+    phone: "전화번호",
+  },
+
+  signedOut: {
+    title: "로그아웃됐어요",
+    again: "다시 로그인",
+    when: (time) => `${time}에 `,
+    why: {
+      user: (_, when) => `${when}지갑에서 이 세션을 종료했어요.`,
+      retired: (_, when) =>
+        `${when}지갑에서 이 신원을 폐기했어요. 이제 어디에서도 로그인할 수 없어요.`,
+      service: (service, when) => `${when}${service}에서 이 세션이 종료됐어요.`,
+      superseded: (_, when) => `${when}다른 곳에서 로그인했어요. 세션은 한 번에 하나만 유지돼요.`,
+      expired: (_, when) => `${when}세션 기간이 끝났어요.`,
+      admin: (_, when) => `${when}운영자가 이 세션을 종료했어요.`,
+      refresh_reuse: (_, when) =>
+        `${when}안전을 위해 세션을 종료했어요. 세션의 열쇠 하나가 두 번 쓰였어요.`,
+      code_reuse: (_, when) =>
+        `${when}안전을 위해 세션을 종료했어요. 같은 로그인이 두 번 쓰였어요.`,
+      other: (_, when) => `${when}이 세션이 끝났어요.`,
+    },
+  },
+};

@@ -1,0 +1,394 @@
+// Every state of the page, reached the way a person reaches it. `at` is what `main[data-state]`
+// must say, `focus` where the keyboard must be afterwards.
+
+import { session } from "./mock_service.mjs";
+
+const HEADING = "h1";
+const BUTTON = "main .button";
+
+async function submit(page, handle = "alice") {
+  await page.fill("#handle", handle);
+  await page.keyboard.press("Enter");
+}
+async function wait(page) {
+  await submit(page);
+  await page.waitForSelector("#match-code");
+}
+const reach = (page, state) => page.waitForSelector(`main[data-state="${state}"]`);
+
+/** A sign-in that ends without a session. */
+const ending = (name, status, reason) => ({
+  name,
+  at: status,
+  focus: BUTTON,
+  async play(page, service) {
+    await wait(page);
+    await page.waitForFunction(() => document.querySelector("h1") === document.activeElement);
+    service.tell(status, reason);
+  },
+});
+
+const signedOut = (reason, at) => ({
+  name: `signed-out-${reason}`,
+  at: "signed_out",
+  focus: BUTTON,
+  before: { session: session() },
+  async play(page, service) {
+    await reach(page, "signed_in");
+    await service.streamOpened();
+    service.forceLogout(reason, at);
+  },
+});
+
+const today = new Date();
+today.setHours(14, 2, 0, 0);
+
+export const scenes = [
+  { name: "start", at: "start", focus: "#handle", play: async () => {} },
+  {
+    name: "start-remembered",
+    at: "start",
+    focus: "#handle",
+    async play(page) {
+      await page.evaluate(() => localStorage.setItem("miid.last-handle", "alice"));
+      await page.reload();
+      await page.waitForFunction(() => document.querySelector("#handle")?.value === "alice");
+    },
+  },
+  {
+    name: "start-malformed",
+    at: "start",
+    focus: "#handle",
+    async play(page) {
+      await submit(page, "alice@example.com");
+      await page.waitForSelector("#handle-error");
+    },
+  },
+  {
+    name: "start-refused",
+    at: "start",
+    focus: "#handle",
+    before: { start: [400, "invalid_request"] },
+    async play(page) {
+      await submit(page);
+      await page.waitForSelector("#handle-error");
+    },
+  },
+  { name: "starting", at: "starting", before: { start: "never" }, play: (page) => submit(page) },
+  { name: "waiting", at: "waiting", focus: HEADING, play: wait },
+  {
+    name: "waiting-little-left",
+    at: "waiting",
+    before: { ttlMs: 24_500 },
+    async play(page) {
+      await wait(page);
+      // As if the request had been made a while ago and the page reloaded since.
+      await page.evaluate(() => {
+        const kept = JSON.parse(sessionStorage.getItem("miid.challenge"));
+        kept.startedAt -= 60_000;
+        sessionStorage.setItem("miid.challenge", JSON.stringify(kept));
+      });
+      await page.reload();
+      await page.waitForSelector("#match-code");
+    },
+  },
+  {
+    name: "waiting-for-an-identity",
+    at: "waiting",
+    async play(page) {
+      await submit(page, "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK");
+      await page.waitForSelector("#match-code");
+    },
+  },
+  {
+    name: "waiting-taken-back",
+    at: "waiting",
+    async play(page, service) {
+      await wait(page);
+      await service.streamOpened();
+      service.tell("approved");
+      await reach(page, "approved");
+      service.tell("pending");
+      await page.waitForSelector(".note");
+    },
+  },
+  {
+    name: "waiting-lost",
+    at: "waiting",
+    async play(page, service) {
+      await wait(page);
+      await service.streamOpened();
+      service.set({ down: {} });
+      service.hangUp();
+      await page.waitForSelector(".lost");
+    },
+  },
+  {
+    name: "waiting-linked",
+    at: "waiting",
+    before: { walletLink: "miid://challenge/1?iss=x&s=y" },
+    play: wait,
+  },
+  {
+    name: "approved",
+    at: "approved",
+    focus: HEADING,
+    async play(page, service) {
+      await wait(page);
+      await service.streamOpened();
+      service.tell("approved");
+    },
+  },
+  {
+    name: "approved-slow",
+    at: "completing",
+    before: { complete: { status: 409, code: "not_active_yet" } },
+    async play(page, service) {
+      await wait(page);
+      await service.streamOpened();
+      service.tell("active");
+      await page.waitForSelector("main .link");
+    },
+  },
+  ending("denied-declined", "denied", "declined"),
+  ending("denied-wrong-number", "denied", "wrong_match_code"),
+  ending("expired-timeout", "expired", "timeout"),
+  ending("expired-code-timeout", "expired", "code_timeout"),
+  ending("expired-replaced", "expired", "replaced"),
+  ending("expired-withdrawn", "expired", "withdrawn"),
+  ending("expired-other-browser", "expired", "other_browser"),
+  {
+    name: "gone",
+    at: "start",
+    focus: "#handle",
+    async play(page, service) {
+      await wait(page);
+      service.set({ known: false });
+      await page.reload();
+      await page.waitForSelector("main .note");
+    },
+  },
+  {
+    name: "crowded-handle",
+    at: "crowded",
+    focus: HEADING,
+    before: { start: [429, "too_many_challenges", { "retry-after": "42" }] },
+    play: (page) => submit(page),
+  },
+  {
+    name: "crowded-address",
+    at: "crowded",
+    before: { start: [429, "rate_limited", { "retry-after": "1" }] },
+    async play(page) {
+      await submit(page);
+      await page.waitForSelector('main .button[aria-disabled="false"]');
+    },
+  },
+  {
+    name: "unreachable",
+    at: "unreachable",
+    focus: HEADING,
+    async play(page, service) {
+      service.set({ down: { "retry-after": "12" } });
+      await submit(page);
+    },
+  },
+  {
+    name: "offline",
+    at: "unreachable",
+    async play(page) {
+      await page.context().setOffline(true);
+      await submit(page);
+    },
+  },
+  {
+    name: "signed-in",
+    at: "signed_in",
+    focus: HEADING,
+    async play(page, service) {
+      await wait(page);
+      await service.streamOpened();
+      service.tell("approved");
+      service.tell("active");
+    },
+  },
+  {
+    name: "signed-in-nothing-shared",
+    at: "signed_in",
+    before: { session: session({ approved_claims: [], claims: {} }) },
+    play: (page) => reach(page, "signed_in"),
+  },
+  {
+    name: "signed-in-long-values",
+    at: "signed_in",
+    before: {
+      session: session({
+        requested_claims: ["name", "email", "favourite_colour"],
+        approved_claims: ["name", "email", "favourite_colour"],
+        claims: {
+          name: "Maximiliane Anna von und zu Hohenstein-Wolkenburg",
+          email: "maximiliane.hohenstein-wolkenburg@a-rather-long-domain.example",
+          favourite_colour: "teal",
+        },
+      }),
+    },
+    play: (page) => reach(page, "signed_in"),
+  },
+  {
+    name: "signed-in-cannot-leave",
+    at: "signed_in",
+    before: { session: session(), logout: { status: 503 } },
+    async play(page) {
+      await page.click("#sign-out");
+      await page.waitForSelector(".failed");
+    },
+  },
+  {
+    name: "left",
+    at: "start",
+    focus: "#handle",
+    before: { session: session() },
+    play: (page) => page.click("#sign-out"),
+  },
+  signedOut("user", today.toISOString()),
+  signedOut("superseded", new Date(today - 2 * 86_400_000).toISOString()),
+  signedOut("service"),
+  signedOut("retired", today.toISOString()),
+  signedOut("refresh_reuse", today.toISOString()),
+];
+
+/** What pictures cannot show: each plays through and fails by throwing. */
+export const behaviours = {
+  async "a reload keeps the number and its time, and still hears of the approval"(page, service) {
+    await wait(page);
+    await page.reload();
+    await page.waitForSelector("#match-code");
+    assert((await page.textContent("#match-code")) === "47", "another number");
+    await service.streamOpened();
+    service.tell("active");
+    await reach(page, "signed_in");
+    const kept = await page.evaluate(() => sessionStorage.getItem("miid.challenge"));
+    assert(kept === null, "the finished challenge is still remembered");
+  },
+  async "cancel withdraws the request"(page, service) {
+    await wait(page);
+    await page.click("main .link");
+    await reach(page, "start");
+    await until(() => service.state.calls.some((call) => call.startsWith("POST /auth/cancel/")));
+  },
+  async "a restarted service is found again by itself"(page, service) {
+    await wait(page);
+    await service.streamOpened();
+    service.set({ down: {} });
+    service.hangUp();
+    await page.waitForSelector(".lost");
+    service.set({ down: false });
+    await page.waitForSelector(".lost", { state: "detached" });
+    service.tell("active");
+    await reach(page, "signed_in");
+  },
+  async "a stream that never comes through is made up for by asking"(page, service) {
+    await page.route("**/auth/stream/**", (route) => route.fulfill({ status: 502 }));
+    await wait(page);
+    service.tell("denied", "declined");
+    await reach(page, "denied");
+  },
+  async "a service that was away is tried again without a hand"(page, service) {
+    service.set({ down: {} });
+    await submit(page);
+    await reach(page, "unreachable");
+    service.set({ down: false });
+    await reach(page, "waiting");
+  },
+  async "an approval outlives a service that is away at the last moment"(page, service) {
+    await wait(page);
+    await service.streamOpened();
+    service.set({ complete: { status: 503, code: "busy" } });
+    service.tell("active");
+    await reach(page, "unreachable");
+    await page.reload();
+    await reach(page, "unreachable");
+    service.set({ complete: { status: 200 } });
+    await reach(page, "signed_in");
+  },
+  async "a completion whose answer was lost is found in the session"(page, service) {
+    await wait(page);
+    await service.streamOpened();
+    service.set({ session: session(), complete: { status: 409, code: "already_completed" } });
+    service.tell("active");
+    await reach(page, "signed_in");
+  },
+  async "an approved sign-in that nobody can finish says so"(page, service) {
+    await wait(page);
+    await service.streamOpened();
+    service.set({ complete: { status: 404, code: "challenge_not_found" } });
+    service.tell("active");
+    await reach(page, "start");
+    await page.waitForSelector("main .note");
+  },
+  async "two tabs have a number each, and one end does not touch the other"(page, service) {
+    await wait(page);
+    const other = await page.context().newPage();
+    await other.goto(service.url);
+    await reach(other, "start");
+    assert((await other.inputValue("#handle")) === "alice", "the handle is not shared");
+    assert(await page.isVisible("#match-code"), "the first tab lost its number");
+    await other.close();
+  },
+  async "a tab that shows the form joins a session from another tab"(page, service) {
+    await reach(page, "start");
+    service.set({ session: session() });
+    await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+    await reach(page, "signed_in");
+  },
+  async "a session that ends in the wallet is gone from the page within a second"(page, service) {
+    service.set({ session: session() });
+    await page.reload();
+    await reach(page, "signed_in");
+    await service.streamOpened();
+    const began = performance.now();
+    service.forceLogout("user", new Date().toISOString());
+    await reach(page, "signed_out");
+    const took = performance.now() - began;
+    assert(took < 1_000, `it took ${took} ms`);
+  },
+  async "the number is selected and copied as it is"(page) {
+    await wait(page);
+    const text = await page.evaluate(() => {
+      getSelection().selectAllChildren(document.querySelector(".number"));
+      return getSelection().toString().trim();
+    });
+    assert(text === "47", `selected ${JSON.stringify(text)}`);
+  },
+  async "the keyboard alone signs in and out"(page, service) {
+    await page.keyboard.type("alice");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#match-code");
+    await service.streamOpened();
+    service.tell("denied", "declined");
+    await reach(page, "denied");
+    await page.waitForFunction(() => document.activeElement?.matches("main .button"));
+    await page.keyboard.press("Enter");
+    await reach(page, "start");
+    await page.waitForFunction(() => document.activeElement?.id === "handle");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#match-code");
+    await service.streamOpened();
+    service.tell("active");
+    await reach(page, "signed_in");
+    for (let i = 0; i < 2; i++) await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    await reach(page, "start");
+  },
+};
+
+function assert(holds, otherwise) {
+  if (!holds) throw new Error(otherwise);
+}
+
+async function until(holds) {
+  for (let i = 0; !holds(); i++) {
+    if (i === 100) throw new Error("it never came true");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
