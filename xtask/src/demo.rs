@@ -1,0 +1,288 @@
+//! `cargo xtask demo`: the whole of it on this machine, with SQLite below `./data`.
+//!
+//! 1. Set-up, pages, programs.
+//! 2. The gateway, in the background.
+//! 3. The demo service, registered with the gateway once, in the background.
+//! 4. A wallet with one identity, made once, in the foreground: it asks on this terminal.
+//!
+//! Whichever ends first ends the rest.
+
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+
+use crate::process::{Foreground, Server};
+use crate::setup::Purpose;
+use crate::{frontend, path, process, ready, say, setup};
+
+const CLIENT_ID: &str = "demo-shop";
+const HANDLE: &str = "alice";
+/// Seals the demo's vault. No secret: the identity in there is worth nothing beyond this demo, and a
+/// person who tries the wallet's other commands on it needs something to type.
+const PASSPHRASE: &str = "only-for-the-demo";
+
+/// What `demo` takes.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Port of the gateway, on loopback.
+    #[arg(long, default_value_t = 14000)]
+    gateway_port: u16,
+    /// Port of the demo service, on loopback.
+    #[arg(long, default_value_t = 15000)]
+    service_port: u16,
+    /// Do not open a browser, even where there is a display.
+    #[arg(long)]
+    no_browser: bool,
+}
+
+/// Runs it until the wallet is left or somebody presses Ctrl-C.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.gateway_port == options.service_port {
+        bail!("gateway and service cannot share port {}; choose two", options.service_port);
+    }
+    setup::run(&[Purpose::Build, Purpose::Pages])?;
+    // Before the build: nobody wants to wait minutes for this answer.
+    ready::port_is_free(options.gateway_port, "gateway", "--gateway-port")?;
+    ready::port_is_free(options.service_port, "demo service", "--service-port")?;
+    frontend::build()?;
+    say::step("Building gateway, service and wallet");
+    process::run(process::command("cargo").args([
+        "build",
+        "-p",
+        "miid-gateway",
+        "-p",
+        "miid-service",
+        "-p",
+        "miid-wallet",
+    ]))?;
+
+    let demo = Demo::new(options)?;
+    say::step("Starting the gateway");
+    let mut gateway = demo.start_gateway()?;
+    let secret = demo.register_service()?;
+    say::step("Starting the demo service");
+    let mut service = demo.start_service(&secret)?;
+    demo.make_wallet()?;
+    demo.explain();
+    if !options.no_browser {
+        open_browser(&demo.service_url);
+    }
+
+    let mut wallet = Foreground::start(demo.wallet().arg("run"))?;
+    while wallet.ended()?.is_none() {
+        if let Err(error) = gateway.check().and_then(|()| service.check()) {
+            drop(wallet);
+            // The wallet was asking something when it was ended; begin a new line.
+            eprintln!();
+            return Err(error);
+        }
+        if process::pause().is_err() {
+            // Ctrl-C is how a demo ends, not how it fails.
+            break;
+        }
+    }
+    drop(wallet);
+    service.stop();
+    gateway.stop();
+    say::step(&format!("Stopped. The next demo goes on from what is in {}", demo.data.display()));
+    Ok(())
+}
+
+/// Names and places of one demo. Paths are relative to the workspace's root, where every command runs.
+struct Demo {
+    data: PathBuf,
+    gateway_port: u16,
+    service_port: u16,
+    gateway_url: String,
+    service_url: String,
+}
+
+impl Demo {
+    fn new(options: &Options) -> Result<Self> {
+        let Options { gateway_port, service_port, .. } = *options;
+        // The gateway's name and the service's return URL carry the ports, and wallets and registrations
+        // carry those: other ports, other data.
+        let data = match (gateway_port, service_port) {
+            (14000, 15000) => PathBuf::from("data"),
+            _ => PathBuf::from(format!("data/ports-{gateway_port}-{service_port}")),
+        };
+        for name in ["gateway", "service", "wallet", "logs"] {
+            let folder = path::root().join(&data).join(name);
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)
+                .with_context(|| format!("cannot make {}", process::shown(&folder)))?;
+        }
+        Ok(Self {
+            data,
+            gateway_port,
+            service_port,
+            gateway_url: format!("http://127.0.0.1:{gateway_port}"),
+            service_url: format!("http://127.0.0.1:{service_port}"),
+        })
+    }
+
+    fn start_gateway(&self) -> Result<Server> {
+        let mut command = self.gateway();
+        command
+            .arg("serve")
+            .args(["--listen", &format!("127.0.0.1:{}", self.gateway_port)])
+            .args(["--issuer", &self.gateway_url])
+            .args(self.gateway_store());
+        let mut server = Server::start("the gateway", &mut command, &self.log("gateway"), Signal::SIGTERM)?;
+        ready::wait(&mut server, "the gateway", self.gateway_port)?;
+        Ok(server)
+    }
+
+    /// Registers the demo service unless it is, and gives the file with its secret.
+    fn register_service(&self) -> Result<PathBuf> {
+        let secret_file = self.data.join("service/client-secret");
+        let known =
+            process::capture(self.gateway().args(["service", "list", "--json"]).args(self.gateway_store()))?;
+        let known: serde_json::Value =
+            serde_json::from_str(&known).context("`miid-gateway service list --json` did not print JSON")?;
+        let is_known = names(&known, CLIENT_ID);
+        if is_known && path::root().join(&secret_file).exists() {
+            return Ok(secret_file);
+        }
+        let mut command = self.gateway();
+        if is_known {
+            say::step("Giving the demo service a new secret: its file is gone");
+            command.args(["service", "rotate-secret", CLIENT_ID]);
+        } else {
+            say::step("Registering the demo service");
+            let return_url = format!("{}/auth/return", self.service_url);
+            command.args(["service", "add", CLIENT_ID, "--name", "Demo Shop", "--return-url", &return_url]);
+        }
+        let answer = process::capture(command.arg("--json").args(self.gateway_store()))?;
+        let answer: serde_json::Value =
+            serde_json::from_str(&answer).context("the gateway's answer is not JSON")?;
+        let secret = answer["client_secret"].as_str().context("the gateway's answer has no client_secret")?;
+        write_secret(&path::root().join(&secret_file), secret)?;
+        Ok(secret_file)
+    }
+
+    fn start_service(&self, secret_file: &Path) -> Result<Server> {
+        let mut command = process::command(program("miid-service"));
+        command
+            .arg("serve")
+            .args(["--listen", &format!("127.0.0.1:{}", self.service_port)])
+            .args(["--gateway-url", &self.gateway_url])
+            .args(["--client-id", CLIENT_ID])
+            .arg("--client-secret-file")
+            .arg(secret_file)
+            .args(["--data-dir", &format!("{}/service", self.data.display())])
+            .args(["--database-url", &format!("sqlite://{}/service/service.db", self.data.display())])
+            .args(["--public-url", &self.service_url])
+            .args(["--pages-dir", "frontend/dist"]);
+        let mut server =
+            Server::start("the demo service", &mut command, &self.log("service"), Signal::SIGTERM)?;
+        ready::wait(&mut server, "the demo service", self.service_port)?;
+        Ok(server)
+    }
+
+    /// Makes the wallet's identity, its handle and its profile, once.
+    fn make_wallet(&self) -> Result<()> {
+        // Beside the gateway's data: when that goes, the handle has to be claimed anew.
+        let stamp = path::root().join(&self.data).join("gateway/.demo-wallet");
+        let did = process::capture(self.wallet().arg("did")).unwrap_or_default();
+        if !did.trim().is_empty() && std::fs::read_to_string(&stamp).is_ok_and(|known| known == did) {
+            return Ok(());
+        }
+        say::step("Making a wallet for Alice");
+        if did.trim().is_empty() {
+            process::capture(self.wallet().args([
+                "init",
+                "--name",
+                "Alice",
+                "--gateway",
+                &self.gateway_url,
+            ]))?;
+        }
+        process::capture(self.wallet().args(["handle", HANDLE])).with_context(|| {
+            format!(
+                "the wallet cannot have the handle {HANDLE}; to start afresh remove {}",
+                self.data.display()
+            )
+        })?;
+        process::capture(self.wallet().args([
+            "profile",
+            "set",
+            "name=Alice Kim",
+            "email=alice@example.com",
+        ]))?;
+        let did = process::capture(self.wallet().arg("did"))?;
+        std::fs::write(&stamp, did).with_context(|| format!("cannot write {}", process::shown(&stamp)))
+    }
+
+    fn explain(&self) {
+        eprintln!();
+        eprintln!("  1. Open {} in your browser.", say::strong(&self.service_url));
+        eprintln!("  2. Sign in there with the handle {}; the page shows a number.", say::strong(HANDLE));
+        eprintln!("  3. Come back here, type the number and choose what to share. Ctrl-C stops all of it.");
+        eprintln!();
+    }
+
+    fn gateway(&self) -> Command {
+        process::command(program("miid-gateway"))
+    }
+
+    fn gateway_store(&self) -> [String; 4] {
+        let folder = format!("{}/gateway", self.data.display());
+        ["--database-url".into(), format!("sqlite://{folder}/gateway.db"), "--data-dir".into(), folder]
+    }
+
+    fn wallet(&self) -> Command {
+        let mut command = process::command(program("miid-wallet"));
+        command.arg("--dir").arg(self.data.join("wallet")).env("MIID_WALLET_PASSPHRASE", PASSPHRASE);
+        command
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        path::root().join(&self.data).join("logs").join(format!("{name}.log"))
+    }
+}
+
+fn program(name: &str) -> PathBuf {
+    path::target().join("debug").join(name)
+}
+
+/// Whether `wanted` is one of the texts in `value`, wherever it is.
+fn names(value: &serde_json::Value, wanted: &str) -> bool {
+    match value {
+        serde_json::Value::String(text) => text == wanted,
+        serde_json::Value::Array(items) => items.iter().any(|item| names(item, wanted)),
+        serde_json::Value::Object(members) => members.values().any(|member| names(member, wanted)),
+        _ => false,
+    }
+}
+
+fn write_secret(file: &Path, secret: &str) -> Result<()> {
+    // Removed first: the mode counts only for a file that is made.
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file),
+    }
+    .and_then(|mut file| file.write_all(secret.as_bytes()))
+    .with_context(|| format!("cannot write {}", process::shown(file)))
+}
+
+/// Opens the page where somebody would see it; no browser is no failure, the address is on the screen.
+fn open_browser(url: &str) {
+    let has_display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+    let opener = match () {
+        () if cfg!(target_os = "macos") => path::program(&["open"]),
+        () if has_display => path::program(&["xdg-open"]),
+        () => None,
+    };
+    if let Some(opener) = opener
+        && let Err(error) = process::leave(opener, url)
+    {
+        say::loud(&format!("{error:#}"));
+    }
+}
