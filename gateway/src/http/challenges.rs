@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use miid_protocol::ids::LoginHintError;
 use miid_protocol::request::{ServiceName, SignInRequest};
@@ -13,7 +13,7 @@ use miid_protocol::service::{
 };
 use miid_protocol::{ChallengeId, ErrorCode, LoginHint, Problem, jws, text};
 
-use super::extract::{Body, Caller};
+use super::extract::{Body, Caller, PathId};
 use super::{ApiError, App, AppState};
 use crate::clock;
 use crate::domain::{Challenge, State as ChallengeState};
@@ -170,7 +170,7 @@ fn check(asked: &CreateChallenge, service: &Service) -> Result<LoginHint, ApiErr
 pub(super) async fn show(
     State(app): State<App>,
     Caller(service): Caller,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> Result<Json<ChallengeBody>, ApiError> {
     let id = ChallengeId::parse(&id).map_err(|_| ErrorCode::ChallengeNotFound)?;
     let found = app.store.read().await?.challenge_of_service(id, &service.client_id).await?;
@@ -193,7 +193,7 @@ pub(super) async fn show(
 pub(super) async fn withdraw(
     State(app): State<App>,
     Caller(service): Caller,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     body: Body,
 ) -> Result<Json<ChallengeBody>, ApiError> {
     let id = ChallengeId::parse(&id).map_err(|_| ErrorCode::ChallengeNotFound)?;

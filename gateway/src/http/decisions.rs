@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use miid_protocol::service::{ChallengeStatus, RevokeReason};
 use miid_protocol::statement::{Made, Signed, StatementError};
 use miid_protocol::wallet::{Decision, DecisionOutcome, RevokeOutcome};
 use miid_protocol::{ChallengeId, Did, ErrorCode, Problem, SessionId};
 
-use super::extract::Proved;
+use super::extract::{PathId, Proved};
 use super::{ApiError, App};
 use crate::domain::challenge::{Approve, CodeSlot};
 use crate::domain::{Challenge, Step};
@@ -23,7 +23,7 @@ use crate::verify::{HeldProof, Received};
               (status = 404, body = Problem), (status = 409, body = Problem), (status = 410, body = Problem)))]
 pub(super) async fn approve(
     State(app): State<App>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     proved: Proved,
 ) -> Result<Json<DecisionOutcome>, ApiError> {
     decide(app, &id, proved, Kind::Approve).await
@@ -36,7 +36,7 @@ pub(super) async fn approve(
               (status = 409, body = Problem), (status = 410, body = Problem)))]
 pub(super) async fn deny(
     State(app): State<App>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     proved: Proved,
 ) -> Result<Json<DecisionOutcome>, ApiError> {
     decide(app, &id, proved, Kind::Deny).await
@@ -49,7 +49,7 @@ pub(super) async fn deny(
               (status = 409, body = Problem), (status = 410, body = Problem)))]
 pub(super) async fn cancel(
     State(app): State<App>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     proved: Proved,
 ) -> Result<Json<DecisionOutcome>, ApiError> {
     decide(app, &id, proved, Kind::Cancel).await
@@ -197,7 +197,7 @@ impl Deciding {
     responses((status = 200, body = RevokeOutcome), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn revoke(
     State(app): State<App>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     proved: Proved,
 ) -> Result<Json<RevokeOutcome>, ApiError> {
     let sent: Decision = proved.body.json()?;

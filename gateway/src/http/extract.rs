@@ -1,10 +1,12 @@
 //! What a request carries, made into types: its body, the service behind a Basic header, the wallet
 //! behind a proof, the address that it came from.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
-use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Request};
+use axum::RequestPartsExt as _;
+use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Path, Query, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -51,6 +53,32 @@ impl FromRequestParts<App> for Source {
             .collect::<Vec<_>>();
         let nearest = forwarded.iter().rev().find(|address| !trusted(address)).copied();
         Ok(Self(limits::source(nearest.unwrap_or(peer))))
+    }
+}
+
+/// The `{id}` of a path. What is not even text is no id either: the handler's own 404 answers it.
+pub struct PathId(pub String);
+
+impl FromRequestParts<App> for PathId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        let text = parts.extract::<Path<String>>().await;
+        Ok(Self(text.map_or_else(|_| String::new(), |Path(text)| text)))
+    }
+}
+
+/// What stands behind the question mark; a problem document where that is not well-formed.
+pub struct QueryOf<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for QueryOf<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(query)) => Ok(Self(query)),
+            Err(_) => Err(ApiError::detail(ErrorCode::InvalidRequest, "the query is not well-formed")),
+        }
     }
 }
 

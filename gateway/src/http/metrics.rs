@@ -12,6 +12,11 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 const SECONDS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
+/// Upper bounds where microseconds matter.
+const MOMENTS: &[f64] = &[
+    0.00001, 0.00002, 0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1, 1.0,
+];
+
 /// Counts requests by route, method and status.
 pub(super) async fn count(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -30,6 +35,7 @@ pub(super) async fn count(request: Request, next: Next) -> Response {
 pub fn install() -> anyhow::Result<PrometheusHandle> {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Full("miid_event_to_write_seconds".to_owned()), MOMENTS)?
         .set_buckets_for_metric(
             Matcher::Full("miid_store_batch_size".to_owned()),
             &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0],
@@ -42,7 +48,7 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
     metrics::describe_counter!("miid_sessions_revoked_total", "Sessions ended, by whom");
     metrics::describe_counter!("miid_store_retries_total", "Transactions begun again");
     metrics::describe_gauge!("miid_open_streams", "Open event streams");
-    metrics::describe_histogram!("miid_event_to_write_seconds", "From an event's making to its writing");
+    metrics::describe_histogram!("miid_event_to_write_seconds", "From an event's commit to its writing");
     metrics::describe_histogram!("miid_store_seconds", "Time of a transaction, waiting included");
     metrics::describe_histogram!("miid_store_batch_size", "Operations that shared a commit");
     Ok(handle)

@@ -1,12 +1,12 @@
 //! What is live at a service, for one that was away (section 4).
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use miid_protocol::service::{ChallengeList, ServiceSession, ServiceSessionList};
 use miid_protocol::{ErrorCode, Problem, SessionId};
 use serde::Deserialize;
 
-use super::extract::Caller;
+use super::extract::{Caller, QueryOf};
 use super::{ApiError, App};
 
 /// Most challenges in a list; their number is bounded by quotas, this bounds an accident.
@@ -38,7 +38,7 @@ pub(super) struct Page {
 pub(super) async fn sessions(
     State(app): State<App>,
     Caller(service): Caller,
-    Query(page): Query<Page>,
+    QueryOf(page): QueryOf<Page>,
 ) -> Result<Json<ServiceSessionList>, ApiError> {
     let after = match page.after.as_deref().map(SessionId::parse) {
         None => None,

@@ -2,7 +2,7 @@
 //! decides, not the signature alone (threats 22).
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
@@ -11,7 +11,7 @@ use miid_protocol::secret::{RefreshToken, Secret};
 use miid_protocol::service::{Introspection, RevokeReason, TokenSubject, UserInfo};
 use miid_protocol::{ClientId, ErrorCode, Problem, SessionId};
 
-use super::extract::{Body, Caller, Source};
+use super::extract::{Body, Caller, PathId, Source};
 use super::{ApiError, App, AppState};
 use crate::domain::Session;
 use crate::store::Service;
@@ -82,7 +82,7 @@ pub(super) async fn userinfo(
 pub(super) async fn end(
     State(app): State<App>,
     Caller(service): Caller,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> Result<StatusCode, ApiError> {
     let id = SessionId::parse(&id).map_err(|_| ErrorCode::SessionNotFound)?;
     let known = app.end_session(id, service.client_id).await?;

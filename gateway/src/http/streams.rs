@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use miid_protocol::{ChallengeId, ErrorCode, Problem};
 use serde::Deserialize;
 
-use super::extract::{Caller, Proved, Source};
+use super::extract::{Caller, Proved, QueryOf, Source};
 use super::{ApiError, App};
 use crate::store::Position;
 use crate::streams::{EventStream, Filter, Guard, Start, StreamKey, TooMany};
@@ -59,7 +59,7 @@ pub(super) async fn service_events(
     State(app): State<App>,
     Source(address): Source,
     Caller(service): Caller,
-    Query(about): Query<About>,
+    QueryOf(about): QueryOf<About>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let client_id = service.client_id;

@@ -1,5 +1,6 @@
 //! What a wallet can look at and call itself (section 5). Each call uses up its proof.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -68,10 +69,15 @@ pub(super) async fn sessions(
 ) -> Result<Json<WalletSessionList>, ApiError> {
     let proof = app.use_up(proved.proof).await?;
     let now = app.clock.now();
-    let live = app.store.read().await?.live_sessions_of_wallet(proof.did(), MAX_SESSIONS, now).await?;
+    let mut reader = app.store.read().await?;
+    let live = reader.live_sessions_of_wallet(proof.did(), MAX_SESSIONS, now).await?;
     let control = app.control();
+    let known = live.iter().all(|session| control.services.contains_key(&session.client_id));
+    // Registered within the last second: the store knows its name.
+    let fresh = if known { HashMap::new() } else { reader.services().await? };
     let sessions = live.into_iter().map(|session| {
-        let name = control.services.get(&session.client_id).map(|service| service.name.clone());
+        let service = control.services.get(&session.client_id).or_else(|| fresh.get(&session.client_id));
+        let name = service.map(|service| service.name.clone());
         WalletSession {
             session_id: session.id,
             claims: session.claims().into_keys().collect(),

@@ -121,6 +121,5 @@ fn from_row(stream: &StreamKey, row: &Row) -> sqlx::Result<Arc<LogEvent>> {
         data: row.text(2)?,
         about: row.opt_text(3)?,
         approval: row.opt_int(4)?,
-        fresh: None,
     }))
 }

@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use miid_protocol::Timestamp;
 use miid_protocol::events::{ServiceEvent, WalletEvent};
@@ -155,7 +154,6 @@ impl Tx {
                 data: event.data,
                 about: event.about,
                 approval: event.approval,
-                fresh: Some(Instant::now()),
             }));
             *seq += 1;
         }

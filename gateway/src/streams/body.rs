@@ -9,6 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
@@ -143,7 +144,7 @@ impl EventStream {
     }
 
     /// A hint that fits on to what was seen is written as it is; anything else means reading the log.
-    fn accept(&mut self, event: &LogEvent) -> Option<Bytes> {
+    fn accept(&mut self, event: &LogEvent, committed: Instant) -> Option<Bytes> {
         if event.seq <= self.position {
             return None;
         }
@@ -157,9 +158,7 @@ impl EventStream {
             // Nothing can have happened to the code yet that this stream would not say next.
             let code = event.approval.is_some();
             self.rest.render(&mut text, event, code);
-            if let Some(made) = event.fresh {
-                metrics::histogram!("miid_event_to_write_seconds").record(made.elapsed().as_secs_f64());
-            }
+            metrics::histogram!("miid_event_to_write_seconds").record(committed.elapsed().as_secs_f64());
         }
         (!text.is_empty()).then(|| Bytes::from(text))
     }
@@ -288,8 +287,8 @@ impl Body for EventStream {
                 continue;
             }
             match this.guard.slot.take(cx.waker()) {
-                Hint::Event(event) => {
-                    if let Some(bytes) = this.accept(&event) {
+                Hint::Event(event, committed) => {
+                    if let Some(bytes) = this.accept(&event, committed) {
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }
                 }

@@ -67,7 +67,7 @@ pub(super) struct Slot {
 
 #[derive(Default)]
 struct Inbox {
-    hints: VecDeque<Arc<LogEvent>>,
+    hints: VecDeque<(Arc<LogEvent>, Instant)>,
     read_log: bool,
     beat: bool,
     closed: bool,
@@ -76,7 +76,8 @@ struct Inbox {
 
 /// What a reader finds in its slot.
 pub(super) enum Hint {
-    Event(Arc<LogEvent>),
+    /// Just committed, at this moment.
+    Event(Arc<LogEvent>, Instant),
     ReadLog,
     Beat,
     Closed,
@@ -92,8 +93,8 @@ impl Slot {
             inbox.hints.clear();
             return Hint::ReadLog;
         }
-        if let Some(event) = inbox.hints.pop_front() {
-            return Hint::Event(event);
+        if let Some((event, committed)) = inbox.hints.pop_front() {
+            return Hint::Event(event, committed);
         }
         if inbox.closed {
             return Hint::Closed;
@@ -206,6 +207,7 @@ impl Hub {
         if log.is_empty() {
             return;
         }
+        let committed = Instant::now();
         let outward = lock(&self.0.outward);
         if let Some(outward) = &*outward {
             for event in &log {
@@ -220,7 +222,7 @@ impl Hub {
                     if inbox.read_log || inbox.hints.len() >= MAX_HINTS {
                         inbox.read_log = true;
                     } else {
-                        inbox.hints.push_back(event.clone());
+                        inbox.hints.push_back((event.clone(), committed));
                     }
                 });
             }

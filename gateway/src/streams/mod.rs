@@ -8,7 +8,6 @@ mod hub;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
 
 use miid_protocol::{ClientId, Did};
 
@@ -68,6 +67,4 @@ pub struct LogEvent {
     pub about: Option<String>,
     /// Which approval's code belongs into it.
     pub approval: Option<i64>,
-    /// When it was made, where it comes from this instance just now and not from the log.
-    pub fresh: Option<Instant>,
 }

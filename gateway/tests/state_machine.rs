@@ -1,0 +1,272 @@
+//! Random steps over a model of one challenge: never two winners, never an event without its state
+//! change, never a state outside the diagram of section 3, never a dead code that lives again.
+
+use std::collections::HashSet;
+
+use miid_gateway::domain::challenge::{Approve, CodeSlot, Redeem};
+use miid_gateway::domain::{Challenge, State, Step};
+use miid_gateway::keys::ServerKeys;
+use miid_gateway::verify::Received;
+use miid_protocol::request::{ServiceName, SignInRequest};
+use miid_protocol::secret::SecretHash;
+use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, Risk};
+use miid_protocol::statement::{self, Decision, Signed};
+use miid_protocol::{ChallengeId, ClientId, Did, Issuer, SessionId, SigningKey, Timestamp};
+use proptest::prelude::*;
+use zeroize::Zeroizing;
+
+const TTL_MS: i64 = 300_000;
+const CODE_TTL_MS: i64 = 120_000;
+
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Approve,
+    ApproveWithWrongNumber,
+    Deny,
+    Cancel,
+    Withdraw,
+    Replace,
+    Sweep,
+    Redeem,
+    RedeemAnOldCode,
+    Wait(i64),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => Just(Act::Approve),
+        1 => Just(Act::ApproveWithWrongNumber),
+        1 => Just(Act::Deny),
+        4 => Just(Act::Cancel),
+        1 => Just(Act::Withdraw),
+        1 => Just(Act::Replace),
+        2 => Just(Act::Sweep),
+        2 => Just(Act::Redeem),
+        2 => Just(Act::RedeemAnOldCode),
+        4 => (0..150_000i64).prop_map(Act::Wait),
+    ]
+}
+
+struct World {
+    key: SigningKey,
+    did: Did,
+    issuer: Issuer,
+    keys: ServerKeys,
+    request: SignInRequest,
+    text: String,
+    now: Timestamp,
+    jti: u32,
+}
+
+impl World {
+    fn new() -> (Self, Challenge) {
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let did = Did::of(&key.verifying_key());
+        let now = Timestamp::from_millis(1_767_322_985_000);
+        let id = ChallengeId::parse("0198e0a0-0000-7000-8000-000000000001").expect("id");
+        let client_id = ClientId::parse("demo-shop").expect("id");
+        let request = SignInRequest {
+            challenge_id: id,
+            nonce: "n".into(),
+            service: ServiceName { id: client_id.clone(), name: "Demo Shop".into() },
+            binding: Binding::Addressed,
+            binding_message: "Sign in".into(),
+            scopes: vec!["profile".into()],
+            claims: vec![],
+            risk: Risk::Normal,
+            user_agent: None,
+            ip: None,
+            code_challenge: String::new(),
+            created_at: now,
+            expires_at: Timestamp::from_millis(now.millis() + TTL_MS),
+        };
+        let text = request.to_text();
+        let challenge = Challenge {
+            id,
+            version: 1,
+            client_id,
+            did: Some(did.clone()),
+            hint_key: String::new(),
+            person_key: String::new(),
+            known_browser: false,
+            binding: Binding::Addressed,
+            nonce: "n".into(),
+            request: text.clone(),
+            code_challenge: String::new(),
+            created_at: now,
+            expires_at: request.expires_at,
+            changed_at: now,
+            approvals: 0,
+            state: State::Pending,
+        };
+        let issuer = Issuer::parse("http://127.0.0.1:1").expect("issuer");
+        let keys = ServerKeys::new(Zeroizing::new([9; 32]));
+        (Self { key, did, issuer, keys, request, text, now, jti: 0 }, challenge)
+    }
+
+    fn signed(&mut self, decision: Decision<'_>) -> Signed {
+        self.jti += 1;
+        let jti = self.jti.to_string();
+        let token = statement::sign(&self.key, decision, &self.issuer, &jti, self.now.seconds());
+        Signed::open(&token).expect("signed just now")
+    }
+
+    fn received(&self) -> Received<'_> {
+        Received { issuer: &self.issuer, now: self.now, did: &self.did }
+    }
+
+    fn approve(&mut self, challenge: &Challenge, right: bool) -> Option<Step> {
+        let number = self.keys.match_code(challenge.id);
+        let wrong = if number == "00" { "01" } else { "00" };
+        let (text, request) = (self.text.clone(), self.request.clone());
+        let signed = self.signed(Decision::Approve {
+            request_text: &text,
+            request: &request,
+            match_code: Some(if right { &number } else { wrong }),
+            scopes: &request.scopes,
+            disclosure: None,
+        });
+        let approval =
+            self.received().approval(&signed, challenge, &request, None).expect("a good statement");
+        let code = CodeSlot {
+            hash: self.keys.code(challenge.id, challenge.approvals + 1).hash(),
+            expires_at: Timestamp::from_millis(self.now.millis() + CODE_TTL_MS),
+        };
+        match challenge.approve(&approval, None, Some(&number), code, self.now) {
+            Ok(Approve::Approved(step)) => {
+                assert!(right);
+                Some(step)
+            }
+            Ok(Approve::WrongNumber(step)) => {
+                assert!(!right);
+                assert_eq!(step.next.state, State::Denied(DenyReason::WrongMatchCode));
+                Some(step)
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn step(&mut self, challenge: &Challenge, act: Act) -> Option<Step> {
+        let (text, request) = (self.text.clone(), self.request.clone());
+        match act {
+            Act::Approve => self.approve(challenge, true),
+            Act::ApproveWithWrongNumber => self.approve(challenge, false),
+            Act::Deny => {
+                let reason = DenyReason::Declined;
+                let signed = self.signed(Decision::Deny { request_text: &text, request: &request, reason });
+                let denial = self.received().denial(&signed, challenge).expect("a good statement");
+                challenge.deny(&denial, self.now).ok()
+            }
+            Act::Cancel => {
+                let signed = self.signed(Decision::Cancel { request_text: &text, request: &request });
+                let cancel = self.received().cancellation(&signed, challenge).expect("a good statement");
+                challenge.cancel(&cancel, self.now).ok()
+            }
+            Act::Withdraw => challenge.withdraw(self.now).ok().flatten(),
+            Act::Replace => challenge.replace(self.now),
+            Act::Sweep => challenge.lapse(self.now),
+            Act::Redeem => match challenge.redeem(self.now) {
+                Redeem::First(redeemable) => {
+                    let id = SessionId::parse("0198e0a0-0000-7000-8000-00000000000a").expect("id");
+                    Some(redeemable.activate(id, "sub", self.now))
+                }
+                Redeem::Again(_) | Redeem::Dead => None,
+            },
+            // A code is found by its hash alone; a dead one must find nothing.
+            Act::RedeemAnOldCode => {
+                let current = code_hash(challenge);
+                for approval in 1..challenge.approvals {
+                    assert_ne!(current, Some(self.keys.code(challenge.id, approval).hash()));
+                }
+                None
+            }
+            Act::Wait(ms) => {
+                self.now = Timestamp::from_millis(self.now.millis() + ms);
+                None
+            }
+        }
+    }
+}
+
+fn code_hash(challenge: &Challenge) -> Option<SecretHash> {
+    match &challenge.state {
+        State::Approved(approved) => Some(approved.code_hash),
+        State::Active(active) => Some(active.code_hash),
+        _ => None,
+    }
+}
+
+fn status(state: &State) -> ChallengeStatus {
+    match state {
+        State::Pending => ChallengeStatus::Pending,
+        State::Approved(_) => ChallengeStatus::Approved,
+        State::Active(_) => ChallengeStatus::Active,
+        State::Denied(_) => ChallengeStatus::Denied,
+        State::Expired(_) => ChallengeStatus::Expired,
+    }
+}
+
+/// The arrows of section 3, and no others.
+fn is_in_the_diagram(from: &State, to: &State) -> bool {
+    use ChallengeStatus::{Active, Approved, Denied, Expired, Pending};
+    matches!(
+        (status(from), status(to)),
+        (Pending, Approved | Denied | Expired) | (Approved, Pending | Active | Expired)
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_walk_stays_inside_the_diagram(acts in prop::collection::vec((act(), act()), 1..24)) {
+        let (mut world, mut challenge) = World::new();
+        let mut sessions = 0;
+        let mut codes = HashSet::new();
+        for (one, other) in acts {
+            // Two see the same challenge and act at the same moment; the compare-and-set lets one win.
+            let before = challenge.clone();
+            let steps = [world.step(&before, one), world.step(&before, other)];
+            let mut winners = 0;
+            for step in steps.into_iter().flatten() {
+                prop_assert!(is_in_the_diagram(&before.state, &step.next.state));
+                prop_assert_eq!(step.next.id, challenge.id);
+                prop_assert!(step.wallet.is_some() && step.service.is_some(), "a change is announced to both");
+                if step.next.version != challenge.version + 1 {
+                    continue;
+                }
+                winners += 1;
+                if let State::Approved(approved) = &step.next.state {
+                    prop_assert!(codes.insert(approved.code_hash.to_text()), "each approval has a code of its own");
+                }
+                if matches!(step.next.state, State::Active(_)) {
+                    sessions += 1;
+                }
+                challenge = step.next;
+            }
+            prop_assert!(winners <= 1, "two that race have one winner");
+            prop_assert!(sessions <= 1, "one challenge makes one session");
+            let (standing, _) = challenge.standing(world.now);
+            if world.now >= challenge.expires_at {
+                prop_assert!(standing != ChallengeStatus::Pending, "past its deadline it counts as expired");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_over_stays_over(acts in prop::collection::vec(act(), 1..40)) {
+        let (mut world, mut challenge) = World::new();
+        let mut over: Option<State> = None;
+        for act in acts {
+            if let Some(step) = world.step(&challenge, act) {
+                challenge = step.next;
+            }
+            if let Some(over) = &over {
+                prop_assert_eq!(over, &challenge.state);
+            }
+            if status(&challenge.state).is_final() {
+                over = Some(challenge.state.clone());
+            }
+        }
+    }
+}

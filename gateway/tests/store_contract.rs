@@ -1,0 +1,417 @@
+//! What the store promises, on both databases. PostgreSQL runs where `MIID_TEST_POSTGRES_URL` names a
+//! server; `cargo xtask test` starts one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use miid_gateway::clock::{Clock, random, uuid_v7};
+use miid_gateway::domain::{Challenge, State};
+use miid_gateway::store::{
+    Claim, Created, LogPage, NewChallenge, OpenError, Options, Position, Quota, Retention, Store, StoreError,
+};
+use miid_gateway::streams::StreamKey;
+use miid_protocol::service::{Binding, ChallengeStatus};
+use miid_protocol::{ChallengeId, ClientId, Did, Handle, Lifetime, SigningKey, Timestamp, jws};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+/// A store that is gone with its folder or database.
+struct Fresh {
+    store: Store,
+    options: Options,
+    now_ms: Arc<AtomicI64>,
+    _folder: tempfile::TempDir,
+}
+
+impl Fresh {
+    async fn open(url: Option<String>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let url = url.unwrap_or_else(|| format!("sqlite://{}", folder.path().join("gateway.db").display()));
+        let now_ms = Arc::new(AtomicI64::new(1_767_322_985_000));
+        let options = Options { url, serve: false, sqlite_normal: false };
+        let store = Store::open(&options, clock(&now_ms)).await.expect("the store opens");
+        Self { store, options, now_ms, _folder: folder }
+    }
+
+    fn wait(&self, ms: i64) {
+        self.now_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    async fn open_challenge(&self, new: NewChallenge) -> Created {
+        let new = Arc::new(new);
+        self.store
+            .write("open_challenge", move |tx| {
+                let new = new.clone();
+                Box::pin(async move { tx.open_challenge(&new).await })
+            })
+            .await
+            .expect("the store works")
+    }
+
+    async fn new_challenge(&self, name: &str) -> Challenge {
+        match self.open_challenge(self.pending(name)).await {
+            Created::New(challenge) => challenge,
+            other => panic!("not new: {other:?}"),
+        }
+    }
+
+    fn pending(&self, name: &str) -> NewChallenge {
+        let now = self.store.clock().now();
+        let did = did(name);
+        NewChallenge {
+            challenge: Challenge {
+                id: ChallengeId::from_uuid(uuid_v7(now)),
+                version: 0,
+                client_id: shop(),
+                did: Some(did.clone()),
+                hint_key: name.to_owned(),
+                person_key: format!("person of {name}"),
+                known_browser: false,
+                binding: Binding::Addressed,
+                nonce: jws::encode(&random::<16>()),
+                request: "{}".into(),
+                code_challenge: jws::encode(&random::<32>()),
+                created_at: now,
+                expires_at: now.plus(Lifetime::from_secs(300)),
+                changed_at: now,
+                approvals: 0,
+                state: State::Pending,
+            },
+            replaces: None,
+            quota: Quota { unknown_browsers: 3, known_browsers: 3, person: 10 },
+        }
+    }
+
+    async fn log(&self, stream: &StreamKey, after: Position) -> LogPage {
+        let mut reader = self.store.read().await.expect("a reader");
+        reader.log_after(stream, after).await.expect("the log")
+    }
+}
+
+fn clock(now_ms: &Arc<AtomicI64>) -> Clock {
+    let now_ms = now_ms.clone();
+    Clock::from_fn(move || Timestamp::from_millis(now_ms.load(Ordering::SeqCst)))
+}
+
+fn did(name: &str) -> Did {
+    let mut seed = [0; 32];
+    seed[..name.len()].copy_from_slice(name.as_bytes());
+    Did::of(&SigningKey::from_bytes(&seed).verifying_key())
+}
+
+fn shop() -> ClientId {
+    ClientId::parse("demo-shop").expect("id")
+}
+
+/// A fresh database on the server that the harness started.
+async fn postgres() -> Option<String> {
+    let url = std::env::var("MIID_TEST_POSTGRES_URL").ok()?;
+    let name = format!("contract_{}", jws::encode(&random::<9>()).replace('-', "a").to_lowercase());
+    let mut server = PgConnection::connect(&url).await.expect("MIID_TEST_POSTGRES_URL answers");
+    server.execute(AssertSqlSafe(format!("CREATE DATABASE \"{name}\""))).await.expect("a database");
+    let (base, _) = url.rsplit_once('/').expect("a URL with a database");
+    Some(format!("{base}/{name}"))
+}
+
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => { $(
+        mod $name {
+            #[tokio::test]
+            async fn sqlite() {
+                super::$name(super::Fresh::open(None).await).await;
+            }
+            #[tokio::test]
+            async fn postgres() {
+                let Some(url) = super::postgres().await else {
+                    assert!(std::env::var_os("CI").is_none(), "CI has PostgreSQL");
+                    println!("skipped: MIID_TEST_POSTGRES_URL names no server (cargo xtask test starts one)");
+                    return;
+                };
+                super::$name(super::Fresh::open(Some(url)).await).await;
+            }
+        }
+    )* };
+}
+
+on_both!(
+    of_many_steps_from_one_version_one_is_saved,
+    the_same_code_challenge_gives_the_same_challenge_until_it_is_over,
+    quotas_count_browsers_that_are_known_and_those_that_are_not_apart,
+    a_challenge_is_replaced_only_by_its_own_service,
+    events_are_numbered_without_a_gap_under_concurrency,
+    a_position_that_is_no_more_or_not_yet_in_the_log_gets_a_resync,
+    handles_are_unique_by_look_and_frozen_when_released,
+    an_operation_that_fails_takes_nobody_with_it,
+    what_is_past_its_deadline_is_swept_with_its_event,
+    a_newer_database_is_refused_and_left_alone,
+    other_keys_are_refused,
+);
+
+async fn of_many_steps_from_one_version_one_is_saved(fresh: Fresh) {
+    let challenge = Arc::new(fresh.new_challenge("alice").await);
+    let racing = (0..16).map(|i| {
+        let (store, challenge) = (fresh.store.clone(), challenge.clone());
+        tokio::spawn(async move {
+            store
+                .write("race", move |tx| {
+                    let challenge = challenge.clone();
+                    Box::pin(async move {
+                        let step = if i % 2 == 0 {
+                            challenge.withdraw(tx.now).expect("open").expect("open")
+                        } else {
+                            challenge.replace(tx.now).expect("open")
+                        };
+                        tx.advance(&step, None).await
+                    })
+                })
+                .await
+                .expect("the store works")
+        })
+    });
+    let mut winners = 0;
+    for racer in racing {
+        winners += usize::from(racer.await.expect("no panic"));
+    }
+    assert_eq!(winners, 1);
+    let LogPage::Events(events) = fresh.log(&StreamKey::service(&shop()), first_position(&fresh).await).await
+    else {
+        panic!("the log begins there")
+    };
+    assert_eq!(events.len(), 1, "one change, one event");
+}
+
+/// The position before the service's first event.
+async fn first_position(fresh: &Fresh) -> Position {
+    let mut reader = fresh.store.read().await.expect("a reader");
+    let head = reader.head(&StreamKey::service(&shop())).await.expect("a head");
+    Position(head.0 - 1)
+}
+
+async fn the_same_code_challenge_gives_the_same_challenge_until_it_is_over(fresh: Fresh) {
+    let new = fresh.pending("alice");
+    let Created::New(first) = fresh.open_challenge(new.clone()).await else { panic!("new") };
+    let mut again = fresh.pending("bob");
+    again.challenge.code_challenge = new.challenge.code_challenge.clone();
+    match fresh.open_challenge(again.clone()).await {
+        Created::Same(same) => assert_eq!(same.id, first.id),
+        other => panic!("not the same: {other:?}"),
+    }
+    fresh.wait(300_000);
+    again.challenge.id = ChallengeId::from_uuid(uuid_v7(fresh.store.clock().now()));
+    assert!(matches!(fresh.open_challenge(again).await, Created::New(_)), "its lifetime is over");
+}
+
+async fn quotas_count_browsers_that_are_known_and_those_that_are_not_apart(fresh: Fresh) {
+    for _ in 0..3 {
+        fresh.new_challenge("alice").await;
+    }
+    assert!(matches!(fresh.open_challenge(fresh.pending("alice")).await, Created::TooMany(_)));
+    let known = || {
+        let mut new = fresh.pending("alice");
+        new.challenge.known_browser = true;
+        new
+    };
+    for _ in 0..3 {
+        assert!(matches!(fresh.open_challenge(known()).await, Created::New(_)), "the owner still gets in");
+    }
+    assert!(matches!(fresh.open_challenge(known()).await, Created::TooMany(_)));
+    fresh.new_challenge("bob").await;
+    fresh.wait(300_000);
+    fresh.new_challenge("alice").await;
+}
+
+async fn a_challenge_is_replaced_only_by_its_own_service(fresh: Fresh) {
+    let first = fresh.new_challenge("alice").await;
+    let mut foreign = fresh.pending("alice");
+    foreign.challenge.client_id = ClientId::parse("other-shop").expect("id");
+    foreign.replaces = Some(first.id);
+    assert!(matches!(fresh.open_challenge(foreign).await, Created::New(_)));
+    assert_eq!(standing(&fresh, first.id).await, ChallengeStatus::Pending);
+    let mut own = fresh.pending("alice");
+    own.replaces = Some(first.id);
+    assert!(matches!(fresh.open_challenge(own).await, Created::New(_)));
+    assert_eq!(standing(&fresh, first.id).await, ChallengeStatus::Expired);
+}
+
+async fn standing(fresh: &Fresh, id: ChallengeId) -> ChallengeStatus {
+    let mut reader = fresh.store.read().await.expect("a reader");
+    let challenge = reader.challenge_of_service(id, &shop()).await.expect("read").expect("there");
+    challenge.standing(fresh.store.clock().now()).0
+}
+
+async fn events_are_numbered_without_a_gap_under_concurrency(fresh: Fresh) {
+    let names: Vec<String> = (0..24).map(|i| format!("person{i}")).collect();
+    let opening = names.iter().map(|name| fresh.new_challenge(name));
+    let challenges = futures_util::future::join_all(opening).await;
+    let ending = challenges.into_iter().map(|challenge| {
+        let challenge = Arc::new(challenge);
+        fresh.store.write("withdraw", move |tx| {
+            let challenge = challenge.clone();
+            Box::pin(async move {
+                let step = challenge.withdraw(tx.now).expect("open").expect("open");
+                tx.advance(&step, None).await
+            })
+        })
+    });
+    for won in futures_util::future::join_all(ending).await {
+        assert!(won.expect("the store works"));
+    }
+    let stream = StreamKey::service(&shop());
+    let head = fresh.store.read().await.expect("a reader").head(&stream).await.expect("a head");
+    let LogPage::Events(events) = fresh.log(&stream, Position(head.0 - 24)).await else {
+        panic!("in the log")
+    };
+    let seqs: Vec<i64> = events.iter().map(|event| event.seq).collect();
+    assert_eq!(seqs, (head.0 - 23..=head.0).collect::<Vec<_>>());
+    let about: BTreeSet<_> = events.iter().map(|event| event.about.clone()).collect();
+    assert_eq!(about.len(), 24);
+}
+
+async fn a_position_that_is_no_more_or_not_yet_in_the_log_gets_a_resync(fresh: Fresh) {
+    fresh.new_challenge("alice").await;
+    let stream = StreamKey::wallet(&did("alice"));
+    let head = fresh.store.read().await.expect("a reader").head(&stream).await.expect("a head");
+    let is_resync = |page: LogPage| matches!(page, LogPage::Resync(at) if at == head);
+    assert!(matches!(fresh.log(&stream, head).await, LogPage::Events(events) if events.is_empty()));
+    assert!(matches!(fresh.log(&stream, Position(head.0 - 1)).await, LogPage::Events(e) if e.len() == 1));
+    assert!(is_resync(fresh.log(&stream, Position(head.0 - 2)).await), "before the first");
+    assert!(is_resync(fresh.log(&stream, Position(head.0 + 1)).await), "ahead");
+    fresh.wait(86_400_001);
+    // A wallet comes back after more than a day, while its old events are swept.
+    let opened = stream.clone();
+    let opening = fresh.store.write("open_stream", move |tx| {
+        let stream = opened.clone();
+        Box::pin(async move { tx.open_stream(&stream).await })
+    });
+    assert_eq!(opening.await.expect("the store works"), head);
+    fresh.store.sweep_remains(retention(100_000)).await.expect("swept");
+    assert!(is_resync(fresh.log(&stream, Position(head.0 - 1)).await), "pruned by age");
+    assert!(matches!(fresh.log(&stream, head).await, LogPage::Events(events) if events.is_empty()));
+}
+
+fn retention(events_per_stream: i64) -> Retention {
+    Retention {
+        events: Lifetime::from_secs(86_400),
+        events_per_stream,
+        ended: Lifetime::from_secs(31 * 86_400),
+    }
+}
+
+async fn claim(fresh: &Fresh, name: &str, handle: &str) -> Claim {
+    let inputs = Arc::new((did(name), Handle::parse(handle).expect("a handle")));
+    fresh
+        .store
+        .write("claim_handle", move |tx| {
+            let inputs = inputs.clone();
+            Box::pin(async move { tx.claim_handle(&inputs.0, &inputs.1).await })
+        })
+        .await
+        .expect("the store works")
+}
+
+async fn handles_are_unique_by_look_and_frozen_when_released(fresh: Fresh) {
+    assert_eq!(claim(&fresh, "alice", "alice").await, Claim::Held);
+    assert_eq!(claim(&fresh, "alice", "alice").await, Claim::Held, "again");
+    assert_eq!(claim(&fresh, "mallory", "alice").await, Claim::Taken);
+    assert_eq!(claim(&fresh, "mallory", "a1ice").await, Claim::Taken, "looks the same");
+    assert_eq!(claim(&fresh, "mallory", "adm1n").await, Claim::Taken, "reserved");
+    assert_eq!(claim(&fresh, "alice", "alice-kim").await, Claim::Held, "another one; the first is let go");
+    assert_eq!(claim(&fresh, "mallory", "alice").await, Claim::Taken, "frozen");
+    assert_eq!(claim(&fresh, "alice", "alice").await, Claim::Held, "not for its last holder");
+    assert_eq!(claim(&fresh, "alice", "kim").await, Claim::Held);
+    fresh.wait(90 * 86_400_000);
+    assert_eq!(claim(&fresh, "mallory", "alice").await, Claim::Held, "thawed");
+    let racing = (0..12).map(|i| {
+        let name = format!("racer{i}");
+        let fresh = &fresh;
+        async move { claim(fresh, &name, "wanted").await }
+    });
+    let held = futures_util::future::join_all(racing).await.into_iter().filter(|c| *c == Claim::Held);
+    assert_eq!(held.count(), 1);
+}
+
+async fn an_operation_that_fails_takes_nobody_with_it(fresh: Fresh) {
+    let failing = (0..8).map(|_| {
+        fresh.store.write("fails", |tx| {
+            Box::pin(async move {
+                // A write that must not stay, and then a failure.
+                tx.add_signing_key("left-behind", tx.now).await?;
+                Err::<(), _>(StoreError::Damaged("on purpose"))
+            })
+        })
+    });
+    let names: Vec<String> = (0..8).map(|i| format!("person{i}")).collect();
+    let working = names.iter().map(|name| fresh.new_challenge(name));
+    let (failed, opened) =
+        tokio::join!(futures_util::future::join_all(failing), futures_util::future::join_all(working));
+    assert!(failed.iter().all(Result::is_err));
+    for challenge in opened {
+        assert_eq!(standing(&fresh, challenge.id).await, ChallengeStatus::Pending);
+    }
+    assert!(fresh.store.read().await.expect("a reader").signing_keys().await.expect("read").is_empty());
+}
+
+async fn what_is_past_its_deadline_is_swept_with_its_event(fresh: Fresh) {
+    let names: Vec<String> = (0..7).map(|i| format!("person{i}")).collect();
+    for name in &names {
+        fresh.new_challenge(name).await;
+    }
+    assert_eq!(fresh.store.sweep_deadlines().await.expect("swept").challenges, 0);
+    fresh.wait(300_000);
+    assert_eq!(fresh.store.sweep_deadlines().await.expect("swept").challenges, 7);
+    assert_eq!(fresh.store.sweep_deadlines().await.expect("swept").challenges, 0, "once");
+    let stream = StreamKey::service(&shop());
+    let head = fresh.store.read().await.expect("a reader").head(&stream).await.expect("a head");
+    let LogPage::Events(events) = fresh.log(&stream, Position(head.0 - 7)).await else {
+        panic!("in the log")
+    };
+    assert!(events.iter().all(|event| event.name == "challenge_expired"));
+    // A stream that grows beyond its bound is cut, and its readers are told.
+    fresh.store.sweep_remains(retention(4)).await.expect("swept");
+    assert!(matches!(fresh.log(&stream, Position(head.0 - 7)).await, LogPage::Resync(at) if at == head));
+    fresh.wait(32 * 86_400_000);
+    assert!(fresh.store.sweep_remains(retention(4)).await.expect("swept") >= 7);
+}
+
+async fn a_newer_database_is_refused_and_left_alone(fresh: Fresh) {
+    let statement = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                     VALUES (9999, 'from the future', true, '\\x00', 0)";
+    if fresh.options.url.starts_with("sqlite") {
+        let mut conn = sqlx::SqliteConnection::connect(&fresh.options.url).await.expect("connects");
+        conn.execute(statement).await.expect("inserted");
+    } else {
+        let mut conn = PgConnection::connect(&fresh.options.url).await.expect("connects");
+        conn.execute(statement).await.expect("inserted");
+    }
+    let again = Store::open(&fresh.options, clock(&fresh.now_ms)).await;
+    assert!(matches!(again, Err(OpenError::Newer(9999))));
+}
+
+async fn other_keys_are_refused(fresh: Fresh) {
+    fresh.store.bind_keys("ours".into()).await.expect("first");
+    fresh.store.bind_keys("ours".into()).await.expect("again");
+    assert!(matches!(fresh.store.bind_keys("others".into()).await, Err(OpenError::OtherKeys)));
+}
+
+#[tokio::test]
+async fn a_second_server_on_one_sqlite_file_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite://{}", folder.path().join("gateway.db").display());
+    let options = Options { url, serve: true, sqlite_normal: false };
+    let first = Store::open(&options, Clock::system()).await.expect("opens");
+    assert!(matches!(Store::open(&options, Clock::system()).await, Err(OpenError::InUse { .. })));
+    let beside = Options { serve: false, ..options.clone() };
+    Store::open(&beside, Clock::system()).await.expect("the command line works beside it");
+    drop(first);
+}
+
+#[test]
+fn both_dialects_have_the_same_migrations() {
+    let names = |dialect: &str| -> BTreeSet<String> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/gateway/");
+        let files = std::fs::read_dir(format!("{folder}{dialect}")).expect("a folder");
+        files.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned()).collect()
+    };
+    assert_eq!(names("sqlite"), names("postgres"));
+    assert!(!names("sqlite").is_empty());
+}
