@@ -1,0 +1,200 @@
+//! From arguments to an open wallet: which folder, which key to it, which identity, which gateway.
+
+use std::fs;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use miid_protocol::Issuer;
+
+use super::Args;
+use super::failure::Failure;
+use super::words::Words;
+use crate::client::GatewayClient;
+use crate::clock::SystemClock;
+use crate::entropy::SystemEntropy;
+use crate::keychain::{KeyStore as _, KeychainError, SystemKeychain};
+use crate::memory::VaultMemory;
+use crate::seal::{Cost, MIN_PASSPHRASE, Passphrase};
+use crate::stream::StreamSettings;
+use crate::vault::{Enrolment, Opener, Outline, SealedBy, Vault, VaultError};
+use crate::wallet::Wallet;
+
+const PASSPHRASE_VARIABLE: &str = "MIID_WALLET_PASSPHRASE";
+
+/// The wallet's folder.
+pub(crate) fn dir(args: &Args) -> Result<PathBuf, Failure> {
+    let chosen = args.dir.clone().or_else(default_dir);
+    chosen.ok_or_else(|| Failure::usage("there is no home folder to keep a wallet in", "name one: --dir DIR"))
+}
+
+/// Where the platform keeps what belongs to a person.
+fn default_dir() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = if cfg!(windows) {
+        variable("APPDATA")
+    } else if cfg!(target_os = "macos") {
+        variable("HOME").map(|home| home.join("Library/Application Support"))
+    } else {
+        let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
+        data.or_else(|| variable("HOME").map(|home| home.join(".local/share")))
+    };
+    base.map(|base| base.join("miid-wallet"))
+}
+
+/// Opens the vault that is there.
+pub(crate) fn vault(args: &Args, words: Words) -> Result<Vault, Failure> {
+    let dir = dir(args)?;
+    let (sealed_by, _) = Vault::outline(&dir, &SystemClock)?;
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    match sealed_by {
+        SealedBy::Keychain => Ok(Vault::open(&dir, &Opener::Keychain(&SystemKeychain), clock, entropy)?),
+        SealedBy::Passphrase => {
+            let passphrase = match given_passphrase(args)? {
+                Some(passphrase) => passphrase,
+                None => ask(words.ask_passphrase())?,
+            };
+            Ok(Vault::open(&dir, &Opener::Passphrase(&passphrase), clock, entropy)?)
+        }
+    }
+}
+
+/// Makes a vault where there is none: by a given passphrase, by the keychain where there is one, or by a
+/// passphrase that the person makes up. Says whether the keychain seals it.
+pub(crate) fn new_vault(args: &Args, keychain: bool, words: Words) -> Result<(Vault, bool), Failure> {
+    let dir = dir(args)?;
+    let create = |opener: &Opener<'_>| {
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        Vault::create(&dir, opener, Cost::STANDARD, clock, entropy)
+    };
+    if keychain {
+        return Ok((create(&Opener::Keychain(&SystemKeychain))?, true));
+    }
+    let passphrase = match given_passphrase(args)? {
+        Some(passphrase) => passphrase,
+        None => {
+            // Whether there is one: asked for an entry that cannot exist.
+            let there = matches!(SystemKeychain.load("is there a keychain"), Err(KeychainError::Missing));
+            if there {
+                return Ok((create(&Opener::Keychain(&SystemKeychain))?, true));
+            }
+            let passphrase = ask(words.new_passphrase())?;
+            if passphrase.is_too_short() {
+                return Err(VaultError::PassphraseTooShort.into());
+            }
+            if !passphrase.matches(&ask(words.once_more())?) {
+                return Err(Failure::new("the two passphrases differ")
+                    .hint("nothing was made; try again")
+                    .code(2));
+            }
+            passphrase
+        }
+    };
+    if passphrase.is_too_short() {
+        let line = format!("a passphrase has at least {MIN_PASSPHRASE} characters");
+        return Err(Failure::usage(line, "nothing was made; choose a longer one"));
+    }
+    Ok((create(&Opener::Passphrase(&passphrase))?, false))
+}
+
+fn given_passphrase(args: &Args) -> Result<Option<Passphrase>, Failure> {
+    if let Some(path) = &args.passphrase_file {
+        let text = fs::read_to_string(path).map_err(|e| {
+            Failure::new(format!("cannot read {}: {e}", path.display()))
+                .code(2)
+                .hint("it is named by --passphrase-file")
+        })?;
+        let line = text.lines().next().unwrap_or_default().to_owned();
+        return Ok(Some(Passphrase::new(line)));
+    }
+    match std::env::var(PASSPHRASE_VARIABLE) {
+        Ok(text) => Ok(Some(Passphrase::new(text))),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(Failure::usage(format!("{PASSPHRASE_VARIABLE} is not text"), "set it to the passphrase"))
+        }
+    }
+}
+
+fn ask(prompt: &str) -> Result<Passphrase, Failure> {
+    if !std::io::stdin().is_terminal() {
+        let hint = format!("set {PASSPHRASE_VARIABLE}, or give --passphrase-file FILE");
+        return Err(Failure::usage("the passphrase is needed, and there is no terminal to ask on", hint)
+            .kind("no_passphrase"));
+    }
+    Ok(Passphrase::new(rpassword::prompt_password(prompt)?))
+}
+
+/// One identity, by its name or DID; the only one where nothing was said.
+pub(crate) fn choose(identities: &[Outline], wanted: Option<&str>) -> Result<Outline, Failure> {
+    let names = || identities.iter().map(|outline| outline.name.as_str()).collect::<Vec<_>>().join(", ");
+    match (wanted, identities) {
+        (Some(wanted), _) => {
+            let found = identities.iter().find(|one| one.name == wanted || one.did.as_str() == wanted);
+            found.cloned().ok_or_else(|| VaultError::NoSuchIdentity(wanted.to_owned()).into())
+        }
+        (None, [one]) => Ok(one.clone()),
+        (None, []) => Err(Failure::new("there is no identity in this wallet")
+            .code(7)
+            .kind("no_wallet")
+            .hint("make one: miid-wallet init --name <NAME>")),
+        (None, _) => Err(Failure::usage(
+            "there are several identities",
+            format!("choose with --identity: {}", names()),
+        )),
+    }
+}
+
+/// An identity at a gateway, ready for anything.
+pub(crate) struct Opened {
+    pub(crate) outline: Outline,
+    pub(crate) enrolment: Enrolment,
+    pub(crate) vault: Arc<Vault>,
+    client: GatewayClient,
+}
+
+impl Opened {
+    /// A wallet that follows once it is told to.
+    pub(crate) fn wallet(&self) -> Wallet {
+        let memory = VaultMemory::new(self.vault.clone(), &self.outline.name);
+        Wallet::new(self.client.clone(), Arc::new(memory), StreamSettings::default())
+    }
+}
+
+/// Opens what the arguments name.
+pub(crate) fn open(args: &Args, words: Words) -> Result<Opened, Failure> {
+    let vault = vault(args, words)?;
+    let outline = choose(&vault.identities()?, args.identity.as_deref())?;
+    let gateways = vault.look(&outline.name, |record| record.gateways.clone())?;
+    let enrolment = choose_gateway(&gateways, args.gateway.as_ref())?;
+    let identity = Arc::new(vault.identity(&outline.name)?);
+    let issuer = enrolment.issuer.clone();
+    let address = args.gateway_address.clone().unwrap_or_else(|| issuer.clone());
+    if address != issuer && address.is_https() {
+        return Err(Failure::usage("--gateway-address is for loopback addresses", "leave it away"));
+    }
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let client = GatewayClient::with(identity, issuer, address, clock, entropy)?;
+    Ok(Opened { outline, enrolment, vault: Arc::new(vault), client })
+}
+
+fn choose_gateway(gateways: &[Enrolment], wanted: Option<&Issuer>) -> Result<Enrolment, Failure> {
+    let names = || gateways.iter().map(|one| one.issuer.as_str()).collect::<Vec<_>>().join(", ");
+    match (wanted, gateways) {
+        (Some(wanted), _) => gateways.iter().find(|one| one.issuer == *wanted).cloned().ok_or_else(|| {
+            let hint =
+                format!("it is with {}; add one: miid-wallet init --name <NAME> --gateway {wanted}", names());
+            Failure::usage(format!("this identity is not enrolled with {wanted}"), hint)
+        }),
+        (None, [one]) => Ok(one.clone()),
+        (None, _) => Err(Failure::usage(
+            "this identity is enrolled with several gateways",
+            format!("choose with --gateway: {}", names()),
+        )),
+    }
+}
+
+/// As text for a line.
+pub(crate) fn shown(path: &Path) -> String {
+    crate::request::plain(&path.display().to_string())
+}

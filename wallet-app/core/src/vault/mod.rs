@@ -1,0 +1,261 @@
+//! The vault: one file that holds every identity with its key, its gateways, its profile and what it shared
+//! with whom last.
+//!
+//! ```text
+//! {"format":"miid-vault","version":1,"lid":{…},"identities":[{"name":…,"did":…}]}   in the clear
+//! base64url(nonce · XChaCha20-Poly1305(content; the line above as associated data))
+//! base64url(SHA-256(both lines))
+//! ```
+//!
+//! The first line says who lives here before anything is opened. The last one tells a damaged file from a
+//! wrong passphrase, which no AEAD can; it protects from accidents, the seal protects from people.
+//!
+//! A change is: take the lock, read, change, write beside, rename. Nothing is kept in memory between two
+//! changes but the key, so a command line beside a running wallet loses nothing.
+
+mod error;
+mod file;
+mod record;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use miid_protocol::{Did, Issuer, jws, text};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::entropy::{self, Entropy};
+use crate::files::{self, Lock};
+use crate::identity::Identity;
+use crate::keychain::KeyStore;
+use crate::profile::Profile;
+use crate::seal::{Cost, Lid, Passphrase, SealError, SealKey};
+use file::{FILE, FORMAT, Header, VaultFile, damaged, migrate, read};
+use record::{Content, Seed};
+
+pub use error::VaultError;
+pub use file::VERSION;
+pub use record::{Choice, Enrolment, MAX_CHOICES, Record};
+
+/// Most identities in one vault.
+pub const MAX_IDENTITIES: usize = 64;
+/// Longest name of an identity, in characters.
+pub const MAX_NAME: usize = 60;
+
+/// An identity as anybody who may read the file sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outline {
+    /// What the person calls it.
+    pub name: String,
+    /// Its DID.
+    pub did: Did,
+}
+
+/// What opens a vault, or will seal a new one.
+pub enum Opener<'a> {
+    /// What the person typed.
+    Passphrase(&'a Passphrase),
+    /// The desktop's keychain.
+    Keychain(&'a dyn KeyStore),
+}
+
+/// How a vault is sealed, for who has to ask for the right thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealedBy {
+    /// A passphrase.
+    Passphrase,
+    /// The keychain.
+    Keychain,
+}
+
+/// An open vault: the folder and the key.
+pub struct Vault {
+    dir: PathBuf,
+    lid: Lid,
+    key: SealKey,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Vault {
+    /// What can be said without opening it: how it is sealed and who lives there. Not yet protected by the
+    /// seal, so nothing is decided by it.
+    pub fn outline(dir: &Path, clock: &dyn Clock) -> Result<(SealedBy, Vec<Outline>), VaultError> {
+        let file = read(dir, clock)?;
+        let sealed_by = match file.header.lid {
+            Lid::Passphrase { .. } => SealedBy::Passphrase,
+            Lid::Keychain { .. } => SealedBy::Keychain,
+        };
+        Ok((sealed_by, file.header.identities))
+    }
+
+    /// Makes an empty vault, and never in the place of another.
+    pub fn create(
+        dir: &Path,
+        opener: &Opener<'_>,
+        cost: Cost,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, VaultError> {
+        files::private_dir(dir)?;
+        let lock = Lock::take(dir)?;
+        if dir.join(FILE).exists() {
+            return Err(VaultError::Exists { dir: dir.to_owned() });
+        }
+        let (lid, key) = match opener {
+            Opener::Passphrase(passphrase) if passphrase.is_too_short() => {
+                return Err(VaultError::PassphraseTooShort);
+            }
+            Opener::Passphrase(passphrase) => {
+                let salt = jws::encode(&entropy::bytes::<16>(&*entropy)?);
+                let key = SealKey::derive(passphrase, cost, &salt)?;
+                (Lid::Passphrase { argon2id: cost, salt }, key)
+            }
+            Opener::Keychain(store) => {
+                let entry = format!("vault {}", entropy::jti(&*entropy)?);
+                let key = SealKey::generate(&*entropy)?;
+                store.store(&entry, key.bytes())?;
+                (Lid::Keychain { entry }, key)
+            }
+        };
+        let vault = Self { dir: dir.to_owned(), lid, key, clock, entropy };
+        vault.write(&lock, &Content::default())?;
+        Ok(vault)
+    }
+
+    /// Opens a vault.
+    pub fn open(
+        dir: &Path,
+        opener: &Opener<'_>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, VaultError> {
+        let file = read(dir, &*clock)?;
+        let key = match (&file.header.lid, opener) {
+            (Lid::Passphrase { argon2id, salt }, Opener::Passphrase(passphrase)) => {
+                SealKey::derive(passphrase, *argon2id, salt)?
+            }
+            (Lid::Keychain { entry }, Opener::Keychain(store)) => SealKey::new(store.load(entry)?),
+            (Lid::Passphrase { .. }, _) => return Err(VaultError::OtherLid("a passphrase")),
+            (Lid::Keychain { .. }, _) => return Err(VaultError::OtherLid("the desktop's keychain")),
+        };
+        let vault = Self { dir: dir.to_owned(), lid: file.header.lid.clone(), key, clock, entropy };
+        vault.unseal(&file)?;
+        Ok(vault)
+    }
+
+    /// Where it lies.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Who lives here.
+    pub fn identities(&self) -> Result<Vec<Outline>, VaultError> {
+        Ok(self.content()?.identities.iter().map(Record::outline).collect())
+    }
+
+    /// The identity of that name, ready to sign.
+    pub fn identity(&self, name: &str) -> Result<Identity, VaultError> {
+        Ok(self.content()?.record(name)?.identity())
+    }
+
+    /// Looks at what belongs to an identity.
+    pub fn look<T>(&self, name: &str, look: impl FnOnce(&Record) -> T) -> Result<T, VaultError> {
+        Ok(look(self.content()?.record(name)?))
+    }
+
+    /// Makes a new identity, enrolled with one gateway.
+    pub fn add_identity(&self, name: &str, gateway: &Issuer) -> Result<Outline, VaultError> {
+        let name = name.trim();
+        if name.is_empty() || name.starts_with("did:") || !text::is_displayable(name, MAX_NAME) {
+            return Err(VaultError::BadName);
+        }
+        let identity = Identity::generate(&*self.entropy)?;
+        let created_at = self.clock.now();
+        self.change(|content| {
+            if content.record(name).is_ok() {
+                return Err(VaultError::NameTaken(name.to_owned()));
+            }
+            if content.identities.len() >= MAX_IDENTITIES {
+                return Err(VaultError::Full);
+            }
+            content.identities.push(Record {
+                name: name.to_owned(),
+                created_at,
+                seed: Seed(identity.seed()),
+                gateways: vec![Enrolment { issuer: gateway.clone(), handle: None }],
+                profile: Profile::default(),
+                choices: BTreeMap::new(),
+            });
+            Ok(())
+        })?;
+        Ok(Outline { name: name.to_owned(), did: identity.did().clone() })
+    }
+
+    /// Changes what belongs to an identity; nothing is written where `change` refuses.
+    pub fn update<T, E: From<VaultError>>(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Record) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.change(|content| {
+            let found = content.identities.iter_mut().find(|record| record.name == name);
+            change(found.ok_or_else(|| VaultError::NoSuchIdentity(name.to_owned()))?)
+        })
+    }
+
+    fn change<T, E: From<VaultError>>(
+        &self,
+        change: impl FnOnce(&mut Content) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let lock = Lock::take(&self.dir).map_err(VaultError::from)?;
+        let mut content = self.content()?;
+        let result = change(&mut content)?;
+        self.write(&lock, &content)?;
+        Ok(result)
+    }
+
+    fn content(&self) -> Result<Content, VaultError> {
+        self.unseal(&read(&self.dir, &*self.clock)?)
+    }
+
+    fn unseal(&self, file: &VaultFile) -> Result<Content, VaultError> {
+        if file.header.lid != self.lid {
+            return Err(VaultError::SealedAnew);
+        }
+        let plain = self.key.open(&file.header_line, &file.sealed).map_err(|e| match (e, &self.lid) {
+            (SealError::WrongKey, Lid::Passphrase { .. }) => VaultError::WrongPassphrase,
+            (SealError::WrongKey, Lid::Keychain { .. }) => VaultError::WrongKey,
+            (e, _) => e.into(),
+        })?;
+        let content = migrate(&plain, file.header.version);
+        let content = content.ok_or_else(|| self.damaged("its content is not what it should be"))?;
+        if content.identities.iter().map(Record::outline).ne(file.header.identities.iter().cloned()) {
+            return Err(self.damaged("its list of identities does not fit its content"));
+        }
+        Ok(content)
+    }
+
+    fn damaged(&self, what: &'static str) -> VaultError {
+        damaged(&self.dir.join(FILE), what, &*self.clock)
+    }
+
+    fn write(&self, _lock: &Lock, content: &Content) -> Result<(), VaultError> {
+        let header = Header {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            lid: self.lid.clone(),
+            identities: content.identities.iter().map(Record::outline).collect(),
+        };
+        let Ok(header) = serde_json::to_string(&header) else { unreachable!("plain structs serialise") };
+        let sealed = self.key.seal(header.as_bytes(), &content.to_json(), &*self.entropy)?;
+        let mut text = format!("{header}\n{}\n", jws::encode(&sealed));
+        let sum = jws::digest(text.as_bytes());
+        text.push_str(&sum);
+        text.push('\n');
+        Ok(files::replace(&self.dir.join(FILE), text.as_bytes())?)
+    }
+}

@@ -1,0 +1,212 @@
+//! Carrying out decisions: sending one until it is clear what became of it.
+
+use std::time::Duration;
+
+use miid_protocol::events::{SessionRevoked, WalletEvent};
+use miid_protocol::problem::ErrorCode;
+use miid_protocol::service::{ChallengeStatus, DenyReason, ExpireReason, RevokeReason};
+use miid_protocol::wallet::{DecisionOutcome, RevokeOutcome};
+use miid_protocol::{ChallengeId, SessionId, Timestamp};
+
+use super::Inner;
+use crate::client::{ClientError, SignedDecision};
+use crate::memory::MemoryError;
+use crate::policy::{self, Fate, PolicyError, Wanted};
+use crate::queue::Finish;
+use crate::request::Request;
+use crate::stream::Backoff;
+
+/// How often a decision is sent before the person is told that it did not work.
+const ATTEMPTS: u32 = 5;
+/// The longest pause between two of them; a gateway that wants more is left alone, and the person is told.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+
+/// Why a decision did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum DecisionError {
+    /// The wallet knows no such request that this could be decided of.
+    #[error("there is no such request waiting")]
+    UnknownRequest,
+    /// The gateway knows no such session.
+    #[error("there is no such session")]
+    UnknownSession,
+    /// A decision about this request is on its way already.
+    #[error("a decision about this request is on its way")]
+    InProgress,
+    /// The request ended meanwhile, in another way.
+    #[error("the request ended before the decision arrived")]
+    Over,
+    /// Something is missing in a yes.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The gateway refused it or cannot be reached.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// This computer's own files.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}
+
+impl DecisionError {
+    /// One word for a program: the gateway's error code where there is one.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownRequest => "unknown_request",
+            Self::UnknownSession => "unknown_session",
+            Self::InProgress => "in_progress",
+            Self::Over => "over",
+            Self::Policy(_) => "not_complete",
+            Self::Memory(_) => "not_kept",
+            Self::Client(error) => match error {
+                ClientError::Refused(refusal) => refusal.problem.code.as_str(),
+                ClientError::Unreachable { .. } => "unreachable",
+                ClientError::AnswerLost(_) | ClientError::NoAnswer(_) => "answer_lost",
+                ClientError::Clock(_) => "clock",
+                _ => "unexpected",
+            },
+        }
+    }
+}
+
+impl Inner {
+    /// Sends a decision until it is clear what became of it. Each attempt has the same statement under a fresh
+    /// proof; after a lost answer the list is asked first (protocol, section 5).
+    pub(super) async fn carry_out(
+        &self,
+        request: &Request,
+        wanted: Wanted,
+        decision: &SignedDecision,
+    ) -> Result<DecisionOutcome, DecisionError> {
+        let mut backoff = Backoff::new(self.settings);
+        let mut may_be_done = false;
+        for attempt in 1.. {
+            let error = match self.client.decide(decision).await {
+                Ok(outcome) => {
+                    self.apply(|queue| queue.apply_outcome(&outcome));
+                    return Ok(outcome);
+                }
+                Err(error) => error,
+            };
+            may_be_done |= error.may_have_been_done();
+            let is_final = !error.is_passing();
+            if may_be_done && let Ok(listed) = self.look_up(request).await {
+                match policy::fate(wanted, listed) {
+                    Fate::Done => return Ok(self.found(request, wanted, listed)),
+                    Fate::NotArrived => {}
+                    Fate::Over => return self.over(request, wanted),
+                }
+            }
+            let pause = backoff.wait(error.retry_after(), self.client.entropy());
+            if is_final || attempt >= ATTEMPTS || pause > MAX_PAUSE {
+                self.learn_from(request, &error).await;
+                return Err(error.into());
+            }
+            tokio::time::sleep(pause).await;
+        }
+        unreachable!("the loop has no other end")
+    }
+
+    /// Where the challenge stands in the gateway's list.
+    async fn look_up(&self, request: &Request) -> Result<Option<ChallengeStatus>, ClientError> {
+        let list = self.client.challenges().await?;
+        let listed = list.into_iter().find(|listed| listed.challenge_id == request.id());
+        Ok(listed.map(|listed| listed.status))
+    }
+
+    /// A decision whose answer was lost was found to be done.
+    fn found(&self, request: &Request, wanted: Wanted, listed: Option<ChallengeStatus>) -> DecisionOutcome {
+        let status = listed.unwrap_or(match wanted {
+            Wanted::Deny => ChallengeStatus::Denied,
+            Wanted::Approve | Wanted::Cancel => ChallengeStatus::Expired,
+        });
+        let at = self.client.now();
+        let outcome =
+            DecisionOutcome { challenge_id: request.id(), status, reason: None, at, return_to: None };
+        self.apply(|queue| queue.apply_outcome(&outcome));
+        outcome
+    }
+
+    /// The request is in the list no more. If a session came of it, a yes did arrive.
+    fn over(&self, request: &Request, wanted: Wanted) -> Result<DecisionOutcome, DecisionError> {
+        let finish = self.state().queue.finish(request.id());
+        if let (Some(Finish::Active(_)), Wanted::Approve) = (finish, wanted) {
+            let (challenge_id, at) = (request.id(), self.client.now());
+            let status = ChallengeStatus::Active;
+            return Ok(DecisionOutcome { challenge_id, status, reason: None, at, return_to: None });
+        }
+        self.apply(|queue| queue.end(request.id(), Finish::Gone));
+        Err(DecisionError::Over)
+    }
+
+    /// A refusal says something about the request, too.
+    async fn learn_from(&self, request: &Request, error: &ClientError) {
+        let finish = match error.code() {
+            Some(ErrorCode::WrongMatchCode) => Finish::Denied(DenyReason::WrongMatchCode),
+            Some(ErrorCode::ChallengeExpired) => Finish::Expired(ExpireReason::Timeout),
+            Some(ErrorCode::ChallengeNotFound) => Finish::Gone,
+            Some(ErrorCode::ChallengeNotPending | ErrorCode::ChallengeNotApproved) => {
+                // Somebody was first, perhaps the same person elsewhere: what they did stands in the list.
+                if let Err(error) = self.read_lists().await {
+                    tracing::info!(%error, "the lists could not be read");
+                }
+                return;
+            }
+            _ => return,
+        };
+        self.apply(|queue| queue.end(request.id(), finish));
+    }
+
+    pub(super) async fn end_session(
+        &self,
+        id: SessionId,
+        decision: &SignedDecision,
+    ) -> Result<RevokeOutcome, DecisionError> {
+        let mut backoff = Backoff::new(self.settings);
+        for attempt in 1.. {
+            let error = match self.client.revoke(decision).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) => error,
+            };
+            if error.code() == Some(ErrorCode::SessionNotFound) {
+                self.tell_session_ended(id, self.client.now());
+                return Err(DecisionError::UnknownSession);
+            }
+            let pause = backoff.wait(error.retry_after(), self.client.entropy());
+            if !error.is_passing() || attempt >= ATTEMPTS || pause > MAX_PAUSE {
+                return Err(error.into());
+            }
+            tokio::time::sleep(pause).await;
+        }
+        unreachable!("the loop has no other end")
+    }
+
+    pub(super) fn tell_session_ended(&self, id: SessionId, at: Timestamp) {
+        let event = WalletEvent::SessionRevoked(SessionRevoked {
+            session_id: id,
+            sub: String::new(),
+            reason: RevokeReason::User,
+            at,
+        });
+        self.apply(|queue| queue.apply_event(&event, at));
+    }
+
+    pub(super) fn take_turn(&self, id: ChallengeId) -> Result<Turn<'_>, DecisionError> {
+        if self.state().deciding.insert(id) {
+            Ok(Turn { inner: self, id })
+        } else {
+            Err(DecisionError::InProgress)
+        }
+    }
+}
+
+/// One decision at a time about one request: a double click is one yes.
+pub(super) struct Turn<'a> {
+    inner: &'a Inner,
+    id: ChallengeId,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.inner.state().deciding.remove(&self.id);
+    }
+}
