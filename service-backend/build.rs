@@ -1,0 +1,4 @@
+//! A new migration file means a new program.
+fn main() {
+    println!("cargo:rerun-if-changed=../migrations/service");
+}

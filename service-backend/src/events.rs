@@ -1,0 +1,286 @@
+//! The one event stream of this instance (section 4), for all of its logins and sessions.
+//!
+//! Where the stream cannot be resumed (the first connection, or after a `resync`) the gateway's lists
+//! are read instead, after the stream is open, so that nothing falls between. An event counts as
+//! heard once its effect is stored: where that fails the stream is left and resumed before it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use miid_protocol::ChallengeId;
+use miid_protocol::events::{ChallengeVerified, RESYNC, ServiceEvent};
+use miid_protocol::problem::ErrorCode;
+use miid_protocol::service::{Binding, Challenge, ChallengeStatus, DenyReason, EndReason, ExpireReason};
+use reqwest_eventsource::retry::Never;
+use reqwest_eventsource::{Error as StreamError, Event, EventSource};
+
+use crate::finish::{self, Claim};
+use crate::gateway::{GatewayError, STREAM_SILENCE};
+use crate::logins::LoginState;
+use crate::sessions::{End, UNTOLD};
+use crate::sign_in::Core;
+use crate::store::{Approval, StoreError};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Challenges asked about at once while catching up.
+const ASKED_AT_ONCE: usize = 8;
+/// A page of our own sessions while catching up.
+const PAGE: i64 = 1_000;
+
+/// Why the stream was left.
+#[derive(Debug, thiserror::Error)]
+enum Left {
+    #[error("the stream ended")]
+    Stream(#[source] Box<StreamError>),
+    #[error("the gateway's lists could not be read")]
+    Lists(#[from] GatewayError),
+    #[error("what was heard could not be stored")]
+    Store(#[from] StoreError),
+    #[error("an event could not be read")]
+    Event(#[from] miid_protocol::json::JsonError),
+}
+
+/// Listens until the service closes.
+pub(crate) async fn listen(core: Arc<Core>) {
+    let mut position: Option<String> = None;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let followed = tokio::select! {
+            followed = follow(&core, &mut position, &mut pause) => followed,
+            () = core.closing.cancelled() => return,
+        };
+        let Err(left) = followed;
+        note(&core, &left);
+        let jitter = Duration::from_millis(core.outside.jitter(pause.as_millis().try_into().unwrap_or(1)));
+        if !core.pause(pause / 2 + jitter / 2).await {
+            return;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Says in the log why the stream was left, and since when nothing is heard.
+fn note(core: &Core, left: &Left) {
+    let was_up = core.link.is_up();
+    let mut heard_at = core.now();
+    if let Left::Stream(error) = left {
+        match &**error {
+            StreamError::InvalidStatusCode(status, _) if status.as_u16() == 401 || status.as_u16() == 403 => {
+                core.link.accepted(false);
+                tracing::error!(%status, "the gateway refuses this service's client id or secret");
+            }
+            StreamError::Transport(error) if error.is_timeout() && was_up => {
+                // The line was dead all the while.
+                let silence = i64::try_from(STREAM_SILENCE.as_millis()).unwrap_or(0);
+                heard_at = miid_protocol::Timestamp::from_millis(heard_at.millis() - silence);
+            }
+            _ => {}
+        }
+    }
+    core.link.down(heard_at);
+    tracing::warn!(reason = left as &dyn std::error::Error, "not listening to the gateway; trying again");
+}
+
+async fn follow(
+    core: &Arc<Core>,
+    position: &mut Option<String>,
+    pause: &mut Duration,
+) -> Result<Infallible, Left> {
+    let request = core.gateway.events(position.as_deref());
+    let Ok(mut stream) = EventSource::new(request) else {
+        unreachable!("a GET has no body that cannot be cloned")
+    };
+    stream.set_retry_policy(Box::new(Never)); // we reconnect ourselves, with our own position
+    loop {
+        let event = match stream.next().await {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => return Err(Left::Stream(Box::new(error))),
+            None => return Err(Left::Stream(Box::new(StreamError::StreamEnded))),
+        };
+        match event {
+            Event::Open => {
+                core.link.accepted(true);
+                if position.is_none() {
+                    catch_up(core).await?;
+                }
+                *pause = FIRST_PAUSE;
+                core.link.up();
+                tracing::info!(resumed = position.is_some(), "listening to the gateway");
+            }
+            Event::Message(message) => {
+                if message.event == RESYNC {
+                    catch_up(core).await?;
+                } else if let Some(event) = ServiceEvent::parse(&message.event, &message.data)? {
+                    core.recent.push(&event);
+                    apply(core, event).await?;
+                }
+                if !message.id.is_empty() {
+                    *position = Some(message.id);
+                }
+            }
+        }
+    }
+}
+
+/// One event, perhaps for the second time: every effect is a compare-and-set.
+pub(crate) async fn apply(core: &Arc<Core>, event: ServiceEvent) -> Result<(), StoreError> {
+    match event {
+        ServiceEvent::ChallengeVerified(verified) => approved(core, verified).await,
+        ServiceEvent::ChallengeDenied(denied) => {
+            end(core, denied.challenge_id, LoginState::Denied(denied.reason)).await
+        }
+        ServiceEvent::ChallengeExpired(expired) => {
+            end(core, expired.challenge_id, LoginState::Expired(expired.reason)).await
+        }
+        // Addressed: the code is exchanged the moment it is there, and whoever exchanges finds out.
+        ServiceEvent::ApprovalCancelled(_) => Ok(()),
+        ServiceEvent::SessionCreated(created) => {
+            core.login_wakes.wake(created.challenge_id);
+            let login = core.store.login(created.challenge_id).await?;
+            if login
+                .is_some_and(|login| matches!(login.state, LoginState::Expired(_) | LoginState::Denied(_)))
+            {
+                // We gave this sign-in up while the answer to its exchange was lost: nobody has the tokens.
+                let core = Arc::clone(core);
+                core.tasks.clone().spawn(async move { finish::disown(&core, created.session_id).await });
+            }
+            Ok(())
+        }
+        ServiceEvent::SessionRevoked(revoked) => {
+            let end = End { at: revoked.at, reason: revoked.reason };
+            core.end_here(revoked.session_id, end).await.map(|_| ())
+        }
+        ServiceEvent::Resync(_) => Ok(()),
+    }
+}
+
+async fn end(core: &Core, id: ChallengeId, state: LoginState) -> Result<(), StoreError> {
+    if core.store.end_login(id, &state).await? {
+        tracing::info!(challenge_id = %id, ?state, "sign-in ended");
+    }
+    core.login_wakes.wake(id);
+    Ok(())
+}
+
+async fn approved(core: &Arc<Core>, verified: ChallengeVerified) -> Result<(), StoreError> {
+    // A linked login waits for its browser to bring the response code; without it there is nothing to
+    // exchange yet. A replay without a code tells of an approval that is over.
+    let (Binding::Addressed, Some(code)) = (verified.binding, verified.authorization_code) else {
+        return Ok(());
+    };
+    let id = verified.challenge_id;
+    let approval = Approval {
+        did: verified.did,
+        code_sealed: core.keys.seal(&core.outside, "code", &id.to_string(), &code),
+        code_expires_at: verified.code_expires_at,
+    };
+    let now = core.now();
+    let claim = Claim::new(core, id);
+    if core.store.begin_exchange(&claim, &approval, now, now.plus(finish::LEASE)).await? {
+        core.login_wakes.wake(id);
+        finish::begin(core, claim, code.into(), approval.code_expires_at);
+    }
+    Ok(())
+}
+
+/// What `GET /v1/auth/challenges/{id}` and the list say, as if an event had said it.
+pub(crate) async fn apply_challenge(core: &Arc<Core>, challenge: Challenge) -> Result<(), StoreError> {
+    let id = challenge.challenge_id;
+    match challenge.status {
+        ChallengeStatus::Pending => Ok(()),
+        ChallengeStatus::Approved => {
+            let (Some(did), Some(code_expires_at)) = (challenge.did, challenge.code_expires_at) else {
+                return Ok(());
+            };
+            let verified = ChallengeVerified {
+                challenge_id: id,
+                authorization_code: challenge.authorization_code,
+                code_expires_at,
+                binding: challenge.binding,
+                did,
+                at: core.now(),
+            };
+            approved(core, verified).await
+        }
+        status => end(core, id, end_of(status, challenge.reason)).await,
+    }
+}
+
+/// How a login ends whose challenge is over at the gateway. `active` there and still waiting here means
+/// that the tokens went to nobody.
+pub(crate) const fn end_of(status: ChallengeStatus, reason: Option<EndReason>) -> LoginState {
+    match (status, reason) {
+        (_, Some(EndReason::Denied(reason))) => LoginState::Denied(reason),
+        (_, Some(EndReason::Expired(reason))) => LoginState::Expired(reason),
+        (ChallengeStatus::Denied, None) => LoginState::Denied(DenyReason::Declined),
+        (ChallengeStatus::Expired, None) => LoginState::Expired(ExpireReason::Timeout),
+        _ => LoginState::Expired(ExpireReason::Withdrawn),
+    }
+}
+
+/// Reads what the stream did not tell: approvals and ends of logins that wait, and sessions that are
+/// not live any more.
+async fn catch_up(core: &Arc<Core>) -> Result<(), Left> {
+    catch_up_logins(core).await?;
+    catch_up_sessions(core).await
+}
+
+async fn catch_up_logins(core: &Arc<Core>) -> Result<(), Left> {
+    let mut waiting = core.store.waiting_logins(core.now()).await?;
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    for challenge in core.gateway.live_challenges().await?.challenges {
+        waiting.retain(|id| *id != challenge.challenge_id);
+        apply_challenge(core, challenge).await?;
+    }
+    stream::iter(waiting).map(|id| look(core, id)).buffer_unordered(ASKED_AT_ONCE).try_collect::<()>().await
+}
+
+/// Asks about one challenge and applies the answer.
+async fn look(core: &Arc<Core>, id: ChallengeId) -> Result<(), Left> {
+    match core.gateway.challenge(id).await {
+        Ok(challenge) => Ok(apply_challenge(core, challenge).await?),
+        Err(error) if error.code() == Some(ErrorCode::ChallengeNotFound) => {
+            Ok(end(core, id, LoginState::Expired(ExpireReason::Timeout)).await?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ours are read first: each of them was at the gateway before it was here, so what the gateway then
+/// does not list has ended.
+async fn catch_up_sessions(core: &Arc<Core>) -> Result<(), Left> {
+    let mut ours = std::collections::HashSet::new();
+    let mut after = None;
+    loop {
+        let page = core.store.live_sessions(after, PAGE).await?;
+        after = page.last().copied();
+        let is_last = i64::try_from(page.len()).is_ok_and(|length| length < PAGE);
+        ours.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    if ours.is_empty() {
+        return Ok(());
+    }
+    let mut after = None;
+    loop {
+        let page = core.gateway.live_sessions(after).await?;
+        for session in &page.sessions {
+            ours.remove(&session.session_id);
+        }
+        match page.next {
+            Some(next) if Some(next) != after => after = Some(next),
+            _ => break,
+        }
+    }
+    for id in ours {
+        core.end_here(id, End { at: core.now(), reason: UNTOLD }).await?;
+    }
+    Ok(())
+}

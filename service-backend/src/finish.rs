@@ -1,0 +1,380 @@
+//! From an approval to a session: the exchange of the code (section 4, threat 5).
+//!
+//! 1. The caller has moved the login from waiting to exchanging by compare-and-set, so nobody else
+//!    exchanges this code. The code stands sealed in the row.
+//! 2. The exchange is sent. No connection: the request never left, so it is sent again for as long as
+//!    the code lives. No answer: it may have been done, so it is sent once more. If it had been done
+//!    the first time, the gateway takes the second for a reuse, revokes what the first gave (tokens
+//!    that nobody received) and says `invalid_grant`: the browser starts again, and nothing is left
+//!    over. After two attempts without an answer the challenge itself is asked before each further
+//!    one, since *approved* there proves that the code is unused.
+//! 3. Tokens go, sealed, into a session row in the same transaction that moves the login to active.
+//! 4. A process that dies in between leaves a row in exchanging whose lease runs out. Another instance
+//!    (or the next start) takes it over once and sends the code again: as in step 2, an exchange that
+//!    had been done is undone. An orphan of the second owner is given up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use miid_protocol::problem::ErrorCode;
+use miid_protocol::service::{ChallengeStatus, ExpireReason, TokenRequest, TokenResponse};
+use miid_protocol::{ChallengeId, Issuer, Lifetime, SessionId, Timestamp};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::events;
+use crate::gateway::GatewayError;
+use crate::logins::{Exchange, Login, LoginState};
+use crate::sessions::NewSession;
+use crate::sign_in::Core;
+use crate::store::{Approval, StoreError};
+
+/// How long an instance that exchanges may be silent before others believe it dead.
+pub(crate) const LEASE: Lifetime = Lifetime::from_secs(15);
+/// A row is taken over this often; then it is given up.
+const ADOPTIONS: i64 = 1;
+/// A code may still be on its way through the gateway when it runs out.
+const CODE_MARGIN: Lifetime = Lifetime::from_secs(5);
+/// What nothing outlives by default (section 3), for a gateway that does not say.
+const SESSION_TTL: Lifetime = Lifetime::from_secs(30 * 86_400);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How an exchange went.
+enum Outcome {
+    Tokens(Box<TokenResponse>),
+    /// The approval was taken back.
+    Released,
+    /// Nothing can come of it.
+    Over(LoginState),
+    /// The service closes, or somebody took over: the row says what is left to do.
+    Left,
+}
+
+/// The right to exchange for one login, as it stands in its row. Each claim has a name of its own: a
+/// task that was believed dead finds its name gone, even where its own instance took over.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) id: ChallengeId,
+    pub(crate) owner: String,
+}
+
+impl Claim {
+    /// A claim to be made.
+    pub(crate) fn new(core: &Core, id: ChallengeId) -> Self {
+        Self { id, owner: format!("{}.{:016x}", core.instance, u64::from_le_bytes(core.outside.random())) }
+    }
+}
+
+/// Exchanges in the background; the claim stands in the row.
+pub(crate) fn begin(core: &Arc<Core>, claim: Claim, code: Zeroizing<String>, code_expires_at: Timestamp) {
+    let task = Arc::clone(core);
+    core.tasks.spawn(async move {
+        let id = claim.id;
+        let Ok(_permit) = task.exchanges.acquire().await else { return };
+        tokio::select! {
+            finished = finish(&task, &claim, code, code_expires_at) => {
+                if let Err(error) = finished {
+                    tracing::error!(challenge_id = %id, error = &error as &dyn std::error::Error, "an exchange is left for later");
+                }
+            }
+            () = keep_lease(&task, &claim) => tracing::warn!(challenge_id = %id, "an exchange was taken over"),
+        }
+        task.login_wakes.wake(id);
+    });
+}
+
+/// Takes over what a dead instance left, once; then gives it up.
+pub(crate) async fn adopt(core: &Arc<Core>, login: &Login) -> Result<(), StoreError> {
+    let (id, LoginState::Exchanging(orphan)) = (login.challenge_id, &login.state) else { return Ok(()) };
+    let claim = Claim::new(core, id);
+    if !core.store.adopt_exchange(&claim, orphan, core.now().plus(LEASE)).await? {
+        return Ok(()); // another instance was quicker
+    }
+    tracing::warn!(challenge_id = %id, "taking over an exchange that was left");
+    match opened_code(core, id, orphan) {
+        Some(code) if orphan.tries <= ADOPTIONS => begin(core, claim, code, orphan.code_expires_at),
+        _ => give_up(core, &claim, &LoginState::Expired(ExpireReason::Withdrawn)).await?,
+    }
+    Ok(())
+}
+
+fn opened_code(core: &Core, id: ChallengeId, exchange: &Exchange) -> Option<Zeroizing<String>> {
+    core.keys.open_sealed("code", &id.to_string(), &exchange.code_sealed)
+}
+
+/// Returns when somebody else has the row.
+async fn keep_lease(core: &Core, claim: &Claim) {
+    loop {
+        tokio::time::sleep(LEASE.duration() / 3).await;
+        if let Ok(false) = core.store.renew_exchange(claim, core.now().plus(LEASE)).await
+            && let Ok(Some(Login { state: LoginState::Exchanging(other), .. })) =
+                core.store.login(claim.id).await
+            && other.owner != claim.owner
+        {
+            return;
+        }
+    }
+}
+
+async fn finish(
+    core: &Arc<Core>,
+    claim: &Claim,
+    code: Zeroizing<String>,
+    code_expires_at: Timestamp,
+) -> Result<(), StoreError> {
+    let id = claim.id;
+    let Some(login) = core.store.login(id).await? else { return Ok(()) };
+    match exchange(core, claim, &login.seed, code, code_expires_at).await? {
+        Outcome::Tokens(tokens) => activate(core, claim, *tokens).await,
+        Outcome::Over(state) => give_up(core, claim, &state).await,
+        Outcome::Released => {
+            core.store.release_exchange(claim).await?;
+            core.login_wakes.wake(id);
+            // A second approval between the question and the release was told to a row that was not
+            // waiting: ask again, now that it is.
+            if let Ok(challenge) = core.gateway.challenge(id).await {
+                events::apply_challenge(core, challenge).await?;
+            }
+            Ok(())
+        }
+        Outcome::Left => Ok(()),
+    }
+}
+
+/// Step 2.
+async fn exchange(
+    core: &Core,
+    claim: &Claim,
+    seed: &str,
+    mut code: Zeroizing<String>,
+    mut code_expires_at: Timestamp,
+) -> Result<Outcome, StoreError> {
+    let id = claim.id;
+    let verifier = core.keys.code_verifier(seed);
+    let mut unanswered = 0;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let request = TokenRequest {
+            grant_type: "authorization_code".into(),
+            code: Some(code.to_string()),
+            code_verifier: Some(verifier.to_string()),
+            ..TokenRequest::default()
+        };
+        let error = match core.gateway.exchange(&request).await {
+            Ok(tokens) => return Ok(Outcome::Tokens(Box::new(tokens))),
+            Err(error) => error,
+        };
+        tracing::warn!(challenge_id = %id, error = &error as &dyn std::error::Error, "no tokens for an approved sign-in yet");
+        match Failure::of(&error) {
+            Failure::NotDone => {}
+            Failure::Unknown => unanswered += 1,
+            Failure::Refused => return Ok(Outcome::Over(LoginState::Expired(ExpireReason::Withdrawn))),
+            Failure::InvalidGrant => match after_invalid_grant(core, claim, &code).await? {
+                Next::Stop(outcome) => return Ok(outcome),
+                Next::Code(next, expires_at) => {
+                    (code, code_expires_at, unanswered) = (next, expires_at, 0);
+                    continue;
+                }
+            },
+        }
+        if core.now() > code_expires_at.plus(CODE_MARGIN) {
+            return Ok(Outcome::Over(LoginState::Expired(ExpireReason::CodeTimeout)));
+        }
+        if !core.pause(pause).await {
+            return Ok(Outcome::Left);
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        if unanswered > 1
+            && let Some(outcome) = ask_first(core, id).await
+        {
+            return Ok(outcome);
+        }
+    }
+}
+
+/// Before a third attempt: whether there is still something to try.
+async fn ask_first(core: &Core, id: ChallengeId) -> Option<Outcome> {
+    let challenge = core.gateway.challenge(id).await.ok()?; // else the exchange will say whether it is back
+    match challenge.status {
+        // Approved: unused, try again. Active: done, and the answer lost; another use undoes it.
+        ChallengeStatus::Approved | ChallengeStatus::Active => None,
+        ChallengeStatus::Pending => Some(Outcome::Released),
+        status => Some(Outcome::Over(events::end_of(status, challenge.reason))),
+    }
+}
+
+enum Next {
+    Stop(Outcome),
+    Code(Zeroizing<String>, Timestamp),
+}
+
+/// `invalid_grant`: taken back, approved a second time, or used already. The challenge says which.
+async fn after_invalid_grant(core: &Core, claim: &Claim, code: &str) -> Result<Next, StoreError> {
+    let id = claim.id;
+    let mut pause = FIRST_PAUSE;
+    let deadline = core.now().plus(LEASE);
+    loop {
+        match core.gateway.challenge(id).await {
+            Ok(challenge) => {
+                return match (
+                    challenge.status,
+                    challenge.authorization_code,
+                    challenge.did,
+                    challenge.code_expires_at,
+                ) {
+                    (ChallengeStatus::Pending, ..) => Ok(Next::Stop(Outcome::Released)),
+                    (ChallengeStatus::Approved, Some(next), Some(did), Some(code_expires_at))
+                        if next != code =>
+                    {
+                        let code_sealed = core.keys.seal(&core.outside, "code", &id.to_string(), &next);
+                        let approval = Approval { did, code_sealed, code_expires_at };
+                        if core.store.replace_code(claim, &approval).await? {
+                            Ok(Next::Code(next.into(), code_expires_at))
+                        } else {
+                            Ok(Next::Stop(Outcome::Left))
+                        }
+                    }
+                    (ChallengeStatus::Approved, ..) => {
+                        Ok(Next::Stop(Outcome::Over(LoginState::Expired(ExpireReason::Withdrawn))))
+                    }
+                    (status, ..) => Ok(Next::Stop(Outcome::Over(events::end_of(status, challenge.reason)))),
+                };
+            }
+            Err(error) if error.code() == Some(ErrorCode::ChallengeNotFound) || core.now() > deadline => {
+                return Ok(Next::Stop(Outcome::Over(LoginState::Expired(ExpireReason::Withdrawn))));
+            }
+            Err(_) => {
+                if !core.pause(pause).await {
+                    return Ok(Next::Stop(Outcome::Left));
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// What a failed exchange says about the code.
+enum Failure {
+    /// Certainly unused.
+    NotDone,
+    /// Perhaps used.
+    Unknown,
+    InvalidGrant,
+    /// Trying again would get the same answer.
+    Refused,
+}
+
+impl Failure {
+    fn of(error: &GatewayError) -> Self {
+        match error {
+            GatewayError::NotSent(_) => Self::NotDone,
+            GatewayError::Unanswered(_) => Self::Unknown,
+            GatewayError::Refused { problem, .. } => match problem.code {
+                ErrorCode::InvalidGrant => Self::InvalidGrant,
+                // Refused before anything was looked at; our credentials may be rotated at this moment.
+                ErrorCode::RateLimited | ErrorCode::InvalidClient => Self::NotDone,
+                code if code.status() >= 500 => Self::Unknown,
+                _ => Self::Refused,
+            },
+        }
+    }
+}
+
+/// Step 3. The database may be away for a moment; the tokens exist only here.
+async fn activate(core: &Arc<Core>, claim: &Claim, tokens: TokenResponse) -> Result<(), StoreError> {
+    let id = claim.id;
+    let Some(session) = new_session(core, &tokens) else {
+        disown(core, tokens.session_id).await;
+        return give_up(core, claim, &LoginState::Expired(ExpireReason::Withdrawn)).await;
+    };
+    let mut pause = FIRST_PAUSE;
+    let deadline = core.now().plus(LEASE);
+    let activated = loop {
+        match core.store.activate(claim, &session).await {
+            Ok(activated) => break activated,
+            // A commit whose answer was lost may have happened; the row says so.
+            Err(error) if core.now() > deadline => return Err(error),
+            Err(_) => {
+                if core.store.session(session.session_id).await.is_ok_and(|session| session.is_some()) {
+                    break true;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    };
+    if !activated {
+        disown(core, session.session_id).await; // taken over meanwhile: nobody will use these tokens
+        return Ok(());
+    }
+    tracing::info!(challenge_id = %id, session_id = %session.session_id, "session created");
+    for event in core.recent.about_session(session.session_id) {
+        events::apply(core, event).await?;
+    }
+    core.login_wakes.wake(id);
+    Ok(())
+}
+
+fn new_session(core: &Core, tokens: &TokenResponse) -> Option<NewSession> {
+    let id = tokens.session_id.to_string();
+    let now = core.now();
+    let iss = issuer_of(&tokens.access_token);
+    if iss.as_ref() != Some(&core.config.issuer) {
+        tracing::error!(
+            ?iss,
+            expected = %core.config.issuer,
+            "the tokens come from another issuer; set --issuer to what the gateway calls itself"
+        );
+        return None;
+    }
+    Some(NewSession {
+        session_id: tokens.session_id,
+        iss: core.config.issuer.clone(),
+        sub: tokens.sub.clone(),
+        did: tokens.did.clone(),
+        scope: tokens.scope.clone(),
+        requested_claims: core.config.claims.clone(),
+        claims: tokens.claims.clone(),
+        access_sealed: core.keys.seal(&core.outside, "access", &id, &tokens.access_token),
+        access_expires_at: now.plus(Lifetime::from_secs(tokens.expires_in)),
+        refresh_sealed: core.keys.seal(&core.outside, "refresh", &id, &tokens.refresh_token),
+        created_at: now,
+        expires_at: tokens.session_expires_at.unwrap_or_else(|| now.plus(SESSION_TTL)),
+    })
+}
+
+/// Accounts are found by (`iss`, `sub`), so the issuer must be the one we were told. The signature need
+/// not be checked: the token came from the gateway itself over our own connection.
+fn issuer_of(access_token: &str) -> Option<Issuer> {
+    #[derive(Deserialize)]
+    struct Payload {
+        iss: Issuer,
+    }
+    let payload = URL_SAFE_NO_PAD.decode(access_token.split('.').nth(1)?).ok()?;
+    Some(serde_json::from_slice::<Payload>(&payload).ok()?.iss)
+}
+
+async fn give_up(core: &Core, claim: &Claim, state: &LoginState) -> Result<(), StoreError> {
+    let id = claim.id;
+    if core.store.fail_exchange(claim, state).await? {
+        tracing::warn!(challenge_id = %id, ?state, "nothing came of an approved sign-in");
+    }
+    core.login_wakes.wake(id);
+    Ok(())
+}
+
+/// Ends a session whose tokens nobody will use. Where that fails for good it stays in the person's
+/// list of sessions until it runs out; nobody can do anything with it.
+pub(crate) async fn disown(core: &Core, id: SessionId) {
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..8 {
+        if core.gateway.end_session(id).await.is_ok() || !core.pause(pause).await {
+            return;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    tracing::warn!(session_id = %id, "a session that nobody can use is left at the gateway");
+}

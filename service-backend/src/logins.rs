@@ -1,0 +1,159 @@
+//! One sign-in as this service knows it. Pure: no clock, no database, no gateway.
+//!
+//! ```text
+//! waiting ──approved──▶ exchanging ──tokens──▶ active
+//!    ▲  │                  │   │
+//!    │  └─▶ denied         │   └─▶ expired      (the code cannot be used any more)
+//!    └──── taken back ─────┘
+//!       └─▶ expired
+//! ```
+//!
+//! Each arrow is one compare-and-set in the store. The arrow into `exchanging` is the one that makes
+//! an exchange happen once although every instance hears of every approval, and hears it at least
+//! once (section 4, threat 5).
+
+use miid_protocol::browser::LoginStatus;
+use miid_protocol::secret::SecretHash;
+use miid_protocol::service::{ChallengeStatus, DenyReason, EndReason, ExpireReason};
+use miid_protocol::{ChallengeId, Did, Lifetime, SessionId, Timestamp};
+
+/// An approval in the last moment still has to travel here, and two clocks differ a little: so long
+/// after `expires_at` the browser is still told to wait.
+pub(crate) const GRACE: Lifetime = Lifetime::from_secs(1);
+
+/// One sign-in of one browser.
+#[derive(Debug, Clone)]
+pub(crate) struct Login {
+    pub(crate) challenge_id: ChallengeId,
+    /// Of the cookie that alone may watch and finish it.
+    pub(crate) cookie_hash: SecretHash,
+    /// The `code_verifier` is derived from it.
+    pub(crate) seed: String,
+    /// Who was asked for, as a keyed digest.
+    pub(crate) hint_digest: String,
+    pub(crate) state: LoginState,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// Where it stands, and exactly what exists then.
+#[derive(Debug, Clone)]
+pub(crate) enum LoginState {
+    /// For the person. A linked challenge stays here when approved, until its browser comes back.
+    Waiting {
+        approved_by: Option<Did>,
+    },
+    /// Approved, and one instance has the tokens made.
+    Exchanging(Exchange),
+    /// There is a session.
+    Active {
+        session_id: SessionId,
+    },
+    Denied(DenyReason),
+    Expired(ExpireReason),
+}
+
+/// An exchange under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Exchange {
+    pub(crate) did: Did,
+    pub(crate) code_sealed: String,
+    pub(crate) code_expires_at: Timestamp,
+    /// The instance that does it …
+    pub(crate) owner: String,
+    /// … and until when the others leave it alone.
+    pub(crate) until: Timestamp,
+    /// How often an instance has begun it; a second time means that the first died on the way.
+    pub(crate) tries: i64,
+}
+
+impl Login {
+    /// Whether an approval still counts.
+    pub(crate) fn is_open(&self, now: Timestamp) -> bool {
+        now < self.expires_at.plus(GRACE)
+    }
+
+    /// What its browser may know of it now. `not_me` looks like waiting: whoever began a sign-in for
+    /// somebody else does not learn that this was noticed (section 6).
+    pub(crate) fn seen_at(&self, now: Timestamp) -> LoginStatus {
+        let open = self.is_open(now);
+        let waiting = if open {
+            (ChallengeStatus::Pending, None, None)
+        } else {
+            (ChallengeStatus::Expired, Some(EndReason::Expired(ExpireReason::Timeout)), None)
+        };
+        let (status, reason, did) = match &self.state {
+            LoginState::Waiting { approved_by: Some(did) } => {
+                (ChallengeStatus::Approved, None, Some(did.clone()))
+            }
+            LoginState::Waiting { approved_by: None } | LoginState::Denied(DenyReason::NotMe) => waiting,
+            LoginState::Exchanging(exchange) => (ChallengeStatus::Approved, None, Some(exchange.did.clone())),
+            LoginState::Active { .. } => (ChallengeStatus::Active, None, None),
+            LoginState::Denied(reason) => (ChallengeStatus::Denied, Some(EndReason::Denied(*reason)), None),
+            LoginState::Expired(reason) => {
+                (ChallengeStatus::Expired, Some(EndReason::Expired(*reason)), None)
+            }
+        };
+        LoginStatus { challenge_id: self.challenge_id, status, expires_at: self.expires_at, reason, did }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use miid_protocol::SigningKey;
+
+    use super::*;
+
+    fn login(state: LoginState) -> Login {
+        Login {
+            challenge_id: ChallengeId::parse("0198e0a0-0000-7000-8000-000000000001").expect("an id"),
+            cookie_hash: miid_protocol::secret::Secret::<miid_protocol::secret::LoginCookie>::from_bytes(
+                [1; 32],
+            )
+            .hash(),
+            seed: "seed".into(),
+            hint_digest: "digest".into(),
+            state,
+            expires_at: Timestamp::from_millis(10_000),
+        }
+    }
+
+    #[test]
+    fn not_me_looks_like_waiting_until_it_looks_like_a_timeout() {
+        for at in [0, 9_999, 10_000, 10_999, 11_000, 99_000] {
+            let at = Timestamp::from_millis(at);
+            let waiting = login(LoginState::Waiting { approved_by: None }).seen_at(at);
+            assert_eq!(login(LoginState::Denied(DenyReason::NotMe)).seen_at(at), waiting);
+            let open = at < Timestamp::from_millis(11_000);
+            assert_eq!(
+                waiting.status,
+                if open { ChallengeStatus::Pending } else { ChallengeStatus::Expired }
+            );
+        }
+    }
+
+    #[test]
+    fn an_approval_is_not_timed_out_while_it_is_exchanged() {
+        let exchange = Exchange {
+            did: Did::of(&SigningKey::from_bytes(&[3; 32]).verifying_key()),
+            code_sealed: String::new(),
+            code_expires_at: Timestamp::from_millis(60_000),
+            owner: "a".into(),
+            until: Timestamp::from_millis(20_000),
+            tries: 1,
+        };
+        let seen = login(LoginState::Exchanging(exchange)).seen_at(Timestamp::from_millis(50_000));
+        assert_eq!(seen.status, ChallengeStatus::Approved);
+        assert!(seen.did.is_some());
+    }
+
+    #[test]
+    fn other_denials_are_told() {
+        for reason in [DenyReason::Declined, DenyReason::WrongMatchCode] {
+            let seen = login(LoginState::Denied(reason)).seen_at(Timestamp::from_millis(0));
+            assert_eq!(
+                (seen.status, seen.reason),
+                (ChallengeStatus::Denied, Some(EndReason::Denied(reason)))
+            );
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Sign-ins: see [`crate::logins`] for the states.
+
+use miid_protocol::secret::SecretHash;
+use miid_protocol::service::{Binding, DenyReason, ExpireReason};
+use miid_protocol::{ChallengeId, Did, SessionId, Timestamp};
+
+use super::db::{Row, StoreError, values};
+use super::{SWEEP_BATCH, Store};
+use crate::finish::Claim;
+use crate::logins::{Exchange, GRACE, Login, LoginState};
+use crate::sessions::NewSession;
+
+/// A sign-in that begins.
+pub(crate) struct NewLogin {
+    pub(crate) challenge_id: ChallengeId,
+    pub(crate) cookie_hash: SecretHash,
+    pub(crate) seed: String,
+    pub(crate) hint_digest: String,
+    pub(crate) binding: Binding,
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// What an approval brings.
+pub(crate) struct Approval {
+    pub(crate) did: Did,
+    pub(crate) code_sealed: String,
+    pub(crate) code_expires_at: Timestamp,
+}
+
+impl Store {
+    pub(crate) async fn open_login(&self, login: &NewLogin) -> Result<(), StoreError> {
+        self.db
+            .execute(
+                "-- open_login
+                 INSERT INTO logins (challenge_id, cookie_hash, seed, hint_digest, binding, state,
+                                     created_at, expires_at)
+                 VALUES ($1, $2, $3, $4, $5, 'waiting', $6, $7)",
+                values![
+                    login.challenge_id.to_string(),
+                    login.cookie_hash.to_text(),
+                    login.seed.as_str(),
+                    login.hint_digest.as_str(),
+                    binding_text(login.binding),
+                    login.created_at,
+                    login.expires_at,
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn login(&self, id: ChallengeId) -> Result<Option<Login>, StoreError> {
+        let row = self
+            .db
+            .read_one("-- login\n SELECT * FROM logins WHERE challenge_id = $1", values![id.to_string()])
+            .await?;
+        row.as_ref().map(from_row).transpose()
+    }
+
+    /// Everything that still waits for the person.
+    pub(crate) async fn waiting_logins(&self, now: Timestamp) -> Result<Vec<ChallengeId>, StoreError> {
+        let rows = self
+            .db
+            .read(
+                "-- waiting_logins
+                 SELECT challenge_id FROM logins WHERE state = 'waiting' AND expires_at > $1",
+                values![now.millis() - GRACE.millis()],
+            )
+            .await?;
+        rows.iter().map(challenge_id).collect()
+    }
+
+    /// waiting → exchanging. Whoever gets `true`, and nobody else, exchanges the code.
+    pub(crate) async fn begin_exchange(
+        &self,
+        claim: &Claim,
+        approval: &Approval,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let changed = self
+            .db
+            .execute(
+                "-- begin_exchange
+                 UPDATE logins SET state = 'exchanging', approved_did = $2, code_sealed = $3, code_expires_at = $4,
+                                   exchange_owner = $5, exchange_until = $6, exchange_tries = 1
+                 WHERE challenge_id = $1 AND state = 'waiting' AND expires_at > $7",
+                values![
+                    claim.id.to_string(),
+                    approval.did.as_str(),
+                    approval.code_sealed.as_str(),
+                    approval.code_expires_at,
+                    claim.owner.as_str(),
+                    until,
+                    now.millis() - GRACE.millis(),
+                ],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// The owner of an exchange says that it lives; `false` means that somebody took over.
+    pub(crate) async fn renew_exchange(&self, claim: &Claim, until: Timestamp) -> Result<bool, StoreError> {
+        let changed = self
+            .db
+            .execute(
+                "-- renew_exchange
+                 UPDATE logins SET exchange_until = $3
+                 WHERE challenge_id = $1 AND state = 'exchanging' AND exchange_owner = $2",
+                values![claim.id.to_string(), claim.owner.as_str(), until],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// A second approval, after the first was taken back during its exchange.
+    pub(crate) async fn replace_code(&self, claim: &Claim, approval: &Approval) -> Result<bool, StoreError> {
+        let changed = self
+            .db
+            .execute(
+                "-- replace_code
+                 UPDATE logins SET approved_did = $3, code_sealed = $4, code_expires_at = $5
+                 WHERE challenge_id = $1 AND state = 'exchanging' AND exchange_owner = $2",
+                values![
+                    claim.id.to_string(),
+                    claim.owner.as_str(),
+                    approval.did.as_str(),
+                    approval.code_sealed.as_str(),
+                    approval.code_expires_at,
+                ],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// Exchanges whose owner has not been heard of since `before`.
+    pub(crate) async fn orphaned_exchanges(&self, before: Timestamp) -> Result<Vec<Login>, StoreError> {
+        let rows = self
+            .db
+            .read(
+                "-- orphaned_exchanges
+                 SELECT * FROM logins WHERE state = 'exchanging' AND exchange_until < $1
+                 ORDER BY exchange_until LIMIT 100",
+                values![before],
+            )
+            .await?;
+        rows.iter().map(from_row).collect()
+    }
+
+    /// Takes an orphan over; of several instances one succeeds.
+    pub(crate) async fn adopt_exchange(
+        &self,
+        claim: &Claim,
+        orphan: &Exchange,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let changed = self
+            .db
+            .execute(
+                "-- adopt_exchange
+                 UPDATE logins SET exchange_owner = $4, exchange_until = $5, exchange_tries = exchange_tries + 1
+                 WHERE challenge_id = $1 AND state = 'exchanging' AND exchange_owner = $2 AND exchange_until = $3",
+                values![claim.id.to_string(), orphan.owner.as_str(), orphan.until, claim.owner.as_str(), until],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// exchanging → waiting: the approval was taken back.
+    pub(crate) async fn release_exchange(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let changed = self
+            .db
+            .execute(
+                "-- release_exchange
+                 UPDATE logins SET state = 'waiting', approved_did = NULL, code_sealed = NULL,
+                                   code_expires_at = NULL, exchange_owner = NULL, exchange_until = NULL
+                 WHERE challenge_id = $1 AND state = 'exchanging' AND exchange_owner = $2",
+                values![claim.id.to_string(), claim.owner.as_str()],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// exchanging → expired or denied: nothing can come of it.
+    pub(crate) async fn fail_exchange(&self, claim: &Claim, state: &LoginState) -> Result<bool, StoreError> {
+        let (state, reason) = ended(state)?;
+        let changed = self
+            .db
+            .execute(
+                "-- fail_exchange
+                 UPDATE logins SET state = $3, reason = $4, code_sealed = NULL, exchange_owner = NULL,
+                                   exchange_until = NULL
+                 WHERE challenge_id = $1 AND state = 'exchanging' AND exchange_owner = $2",
+                values![claim.id.to_string(), claim.owner.as_str(), state, reason],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// exchanging → active, and the session, in one transaction.
+    pub(crate) async fn activate(&self, claim: &Claim, session: &NewSession) -> Result<bool, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let changed = tx
+            .execute(
+                "-- activate
+                 UPDATE logins SET state = 'active', session_id = $3, code_sealed = NULL, exchange_owner = NULL,
+                                   exchange_until = NULL
+                 WHERE challenge_id = $1 AND state = 'exchanging' AND exchange_owner = $2",
+                values![claim.id.to_string(), claim.owner.as_str(), session.session_id.to_string()],
+            )
+            .await?;
+        if changed == 0 {
+            return Ok(false);
+        }
+        super::sessions::insert(&mut tx, session).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// waiting → denied or expired.
+    pub(crate) async fn end_login(&self, id: ChallengeId, state: &LoginState) -> Result<bool, StoreError> {
+        let (state, reason) = ended(state)?;
+        let changed = self
+            .db
+            .execute(
+                "-- end_login
+                 UPDATE logins SET state = $2, reason = $3 WHERE challenge_id = $1 AND state = 'waiting'",
+                values![id.to_string(), state, reason],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// waiting → expired, by the browser's own wish; the gateway hears of it, sooner or later.
+    pub(crate) async fn give_up(&self, id: ChallengeId, retry_at: Timestamp) -> Result<bool, StoreError> {
+        let changed = self
+            .db
+            .execute(
+                "-- give_up
+                 UPDATE logins SET state = 'expired', reason = 'withdrawn', withdraw_due_at = $2
+                 WHERE challenge_id = $1 AND state = 'waiting'",
+                values![id.to_string(), retry_at],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// What the gateway has yet to hear was given up; pointless once it expired there anyway.
+    pub(crate) async fn withdrawals_due(&self, now: Timestamp) -> Result<Vec<ChallengeId>, StoreError> {
+        let rows = self
+            .db
+            .read(
+                "-- withdrawals_due
+                 SELECT challenge_id FROM logins WHERE withdraw_due_at <= $1 ORDER BY withdraw_due_at LIMIT 50",
+                values![now],
+            )
+            .await?;
+        rows.iter().map(challenge_id).collect()
+    }
+
+    /// When to tell the gateway next; `None` when it has heard.
+    pub(crate) async fn withdraw_next(
+        &self,
+        id: ChallengeId,
+        due: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        self.db
+            .execute(
+                "-- withdraw_next
+                 UPDATE logins SET withdraw_due_at = $2 WHERE challenge_id = $1",
+                values![id.to_string(), due.map(Timestamp::millis)],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets sign-ins that expired before; says how many, at most [`SWEEP_BATCH`].
+    pub(crate) async fn sweep_logins(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.db
+            .execute(
+                "-- sweep_logins
+                 DELETE FROM logins WHERE challenge_id IN
+                     (SELECT challenge_id FROM logins WHERE expires_at < $1 LIMIT $2)",
+                values![before, SWEEP_BATCH],
+            )
+            .await
+    }
+}
+
+const fn binding_text(binding: Binding) -> &'static str {
+    match binding {
+        Binding::Addressed => "addressed",
+        Binding::Linked => "linked",
+    }
+}
+
+fn ended(state: &LoginState) -> Result<(&'static str, &'static str), StoreError> {
+    match state {
+        LoginState::Denied(reason) => Ok(("denied", reason.as_str())),
+        LoginState::Expired(reason) => Ok(("expired", reason.as_str())),
+        _ => Err(StoreError::Corrupt("an end that is none")),
+    }
+}
+
+fn challenge_id(row: &Row) -> Result<ChallengeId, StoreError> {
+    ChallengeId::parse(&row.text("challenge_id")?).map_err(|_| StoreError::Corrupt("a challenge_id"))
+}
+
+fn from_row(row: &Row) -> Result<Login, StoreError> {
+    let at = |column| Ok::<_, StoreError>(Timestamp::from_millis(row.int(column)?));
+    let did = || {
+        row.opt_text("approved_did")?
+            .map(|did| Did::parse(&did).map_err(|_| StoreError::Corrupt("a DID")))
+            .transpose()
+    };
+    let reason = row.opt_text("reason")?.unwrap_or_default();
+    let state = match row.text("state")?.as_str() {
+        "waiting" => LoginState::Waiting { approved_by: did()? },
+        "exchanging" => LoginState::Exchanging(Exchange {
+            did: did()?.ok_or(StoreError::Corrupt("an exchange without a DID"))?,
+            code_sealed: row.text("code_sealed")?,
+            code_expires_at: at("code_expires_at")?,
+            owner: row.text("exchange_owner")?,
+            until: at("exchange_until")?,
+            tries: row.int("exchange_tries")?,
+        }),
+        "active" => LoginState::Active {
+            session_id: SessionId::parse(&row.text("session_id")?)
+                .map_err(|_| StoreError::Corrupt("a session_id"))?,
+        },
+        "denied" => LoginState::Denied(DenyReason::parse(&reason).ok_or(StoreError::Corrupt("a reason"))?),
+        "expired" => {
+            LoginState::Expired(ExpireReason::parse(&reason).ok_or(StoreError::Corrupt("a reason"))?)
+        }
+        _ => return Err(StoreError::Corrupt("a state")),
+    };
+    Ok(Login {
+        challenge_id: challenge_id(row)?,
+        cookie_hash: SecretHash::from_text(&row.text("cookie_hash")?).ok_or(StoreError::Corrupt("a hash"))?,
+        seed: row.text("seed")?,
+        hint_digest: row.text("hint_digest")?,
+        state,
+        expires_at: at("expires_at")?,
+    })
+}

@@ -1,0 +1,12 @@
+//! The service against a scripted gateway, which is another program and so may be faked; the whole
+//! story with the real one is told in `e2e/`.
+
+mod completing;
+mod exchange;
+mod gateway;
+mod program;
+mod refusals;
+mod sessions;
+mod starting;
+mod watching;
+mod world;
