@@ -77,6 +77,7 @@ impl Fresh {
                 approvals: 0,
                 state: State::Pending,
             },
+            handle: None,
             replaces: None,
             quota: Quota { unknown_browsers: 3, known_browsers: 3, person: 10 },
         }
@@ -134,6 +135,7 @@ macro_rules! on_both {
 }
 
 on_both!(
+    a_step_from_a_version_that_is_gone_changes_nothing,
     of_many_steps_from_one_version_one_is_saved,
     the_same_code_challenge_gives_the_same_challenge_until_it_is_over,
     quotas_count_browsers_that_are_known_and_those_that_are_not_apart,
@@ -156,12 +158,17 @@ async fn of_many_steps_from_one_version_one_is_saved(fresh: Fresh) {
                 .write("race", move |tx| {
                     let challenge = challenge.clone();
                     Box::pin(async move {
-                        let step = if i % 2 == 0 {
-                            challenge.withdraw(tx.now).expect("open").expect("open")
-                        } else {
-                            challenge.replace(tx.now).expect("open")
+                        // Each looks first, and so sees that somebody else was faster.
+                        let found = tx.challenge_of_service(challenge.id, &shop()).await?.expect("there");
+                        let step = match i % 2 {
+                            0 => found.withdraw(tx.now).expect("not denied"),
+                            _ => found.replace(tx.now),
                         };
-                        tx.advance(&step, None).await
+                        let won = step.is_some();
+                        if let Some(step) = step {
+                            tx.advance(step, None);
+                        }
+                        Ok(won)
                     })
                 })
                 .await
@@ -178,6 +185,26 @@ async fn of_many_steps_from_one_version_one_is_saved(fresh: Fresh) {
         panic!("the log begins there")
     };
     assert_eq!(events.len(), 1, "one change, one event");
+}
+
+async fn a_step_from_a_version_that_is_gone_changes_nothing(fresh: Fresh) {
+    let seen = Arc::new(fresh.new_challenge("alice").await);
+    let step = |challenge: Arc<Challenge>| {
+        fresh.store.write("stale", move |tx| {
+            let challenge = challenge.clone();
+            Box::pin(async move {
+                tx.advance(challenge.replace(tx.now).expect("open when it was seen"), None);
+                Ok(())
+            })
+        })
+    };
+    step(seen.clone()).await.expect("the first");
+    assert!(matches!(step(seen.clone()).await, Err(StoreError::Lost)), "the second saw what is gone");
+    let LogPage::Events(events) = fresh.log(&StreamKey::service(&shop()), first_position(&fresh).await).await
+    else {
+        panic!("the log begins there")
+    };
+    assert_eq!(events.len(), 1, "no event without its change");
 }
 
 /// The position before the service's first event.
@@ -249,7 +276,8 @@ async fn events_are_numbered_without_a_gap_under_concurrency(fresh: Fresh) {
             let challenge = challenge.clone();
             Box::pin(async move {
                 let step = challenge.withdraw(tx.now).expect("open").expect("open");
-                tx.advance(&step, None).await
+                tx.advance(step, None);
+                Ok(true)
             })
         })
     });
@@ -298,12 +326,12 @@ fn retention(events_per_stream: i64) -> Retention {
 }
 
 async fn claim(fresh: &Fresh, name: &str, handle: &str) -> Claim {
-    let inputs = Arc::new((did(name), Handle::parse(handle).expect("a handle")));
+    let inputs = Arc::new((did(name), Handle::parse(handle).expect("a handle"), format!("person of {name}")));
     fresh
         .store
         .write("claim_handle", move |tx| {
             let inputs = inputs.clone();
-            Box::pin(async move { tx.claim_handle(&inputs.0, &inputs.1).await })
+            Box::pin(async move { tx.claim_handle(&inputs.0, &inputs.2, &inputs.1).await })
         })
         .await
         .expect("the store works")

@@ -232,6 +232,16 @@ impl Signed {
         Ok(Self { did: signed.did, payload, token: token.to_owned() })
     }
 
+    /// Whose key signed.
+    pub fn did(&self) -> &Did {
+        &self.did
+    }
+
+    /// The name that it claims, to look up whether it was used before.
+    pub fn claimed_jti(&self) -> Option<&str> {
+        self.payload.get("jti").and_then(Value::as_str)
+    }
+
     /// An approval of this challenge, as it was offered.
     pub fn approval(
         &self,

@@ -65,9 +65,9 @@ impl Opening {
     async fn run(&self, tx: &mut Tx) -> Result<Created, crate::store::StoreError> {
         let (asked, now) = (&self.asked, tx.now);
         let keys = &self.app.keys;
-        let did = match &self.hint {
-            LoginHint::Did(did) => Some(did.clone()),
-            LoginHint::Handle(handle) => tx.resolve_handle(handle).await?,
+        let (did, handle) = match &self.hint {
+            LoginHint::Did(did) => (Some(did.clone()), None),
+            LoginHint::Handle(handle) => (None, Some(handle.clone())),
         };
         let hint_key = keys.hint_key(self.hint.as_str());
         let person_key = did.as_ref().map_or_else(|| hint_key.clone(), |did| keys.person_key(did));
@@ -112,7 +112,8 @@ impl Opening {
         };
         // An id that does not parse is an unknown one, and an unknown one is ignored.
         let replaces = asked.replaces.as_deref().and_then(|id| ChallengeId::parse(id).ok());
-        tx.open_challenge(&NewChallenge { challenge, replaces, quota: self.app.settings.quota() }).await
+        tx.open_challenge(&NewChallenge { challenge, handle, replaces, quota: self.app.settings.quota() })
+            .await
     }
 }
 
@@ -208,17 +209,18 @@ pub(super) async fn withdraw(
         .write("withdraw", move |tx| {
             let client_id = client_id.clone();
             Box::pin(async move {
-                loop {
-                    let Some(challenge) = tx.challenge_of_service(id, &client_id).await? else {
-                        return Ok(Err(ApiError::new(ErrorCode::ChallengeNotFound)));
-                    };
-                    match challenge.withdraw(tx.now) {
-                        Err(refusal) => return Ok(Err(refusal.into())),
-                        Ok(None) => return Ok(Ok(challenge)),
-                        Ok(Some(step)) if tx.advance(&step, None).await? => return Ok(Ok(step.next)),
-                        Ok(Some(_)) => {}
+                let Some(challenge) = tx.challenge_of_service(id, &client_id).await? else {
+                    return Ok(Err(ApiError::new(ErrorCode::ChallengeNotFound)));
+                };
+                Ok(match challenge.withdraw(tx.now) {
+                    Err(refusal) => Err(refusal.into()),
+                    Ok(None) => Ok(challenge),
+                    Ok(Some(step)) => {
+                        let next = step.next.clone();
+                        tx.advance(step, None);
+                        Ok(next)
                     }
-                }
+                })
             })
         })
         .await?;

@@ -13,7 +13,7 @@ use super::extract::{PathId, Proved};
 use super::{ApiError, App};
 use crate::domain::challenge::{Approve, CodeSlot};
 use crate::domain::{Challenge, Step};
-use crate::store::{StoreError, Tx, jti_key};
+use crate::store::{ForDecision, StoreError, Tx, jti_key};
 use crate::verify::{HeldProof, Received};
 
 /// Approve
@@ -104,41 +104,31 @@ struct Taken {
 
 impl Deciding {
     async fn run(&self, tx: &mut Tx) -> Result<Result<DecisionOutcome, ApiError>, StoreError> {
-        if !tx.remember_proof(&self.proof).await? {
-            return Ok(Err(ErrorCode::ReplayedProof.into()));
-        }
         let did = self.proof.did();
-        loop {
-            let found = match self.id {
-                Some(id) => tx.challenge_of_wallet(id, did).await?,
-                None => None,
-            };
-            let Some(challenge) = found else { return Ok(Err(ErrorCode::ChallengeNotFound.into())) };
-            let taken = match self.take(&challenge, tx) {
-                Ok(taken) => taken,
-                Err(refused) => return Ok(Err(refused)),
-            };
-            if tx.statement_named(&jti_key(did, taken.made.jti())).await?.is_some() {
-                let why = "jti was used before";
-                return Ok(Err(ApiError::detail(ErrorCode::InvalidStatement, why)));
-            }
-            // Lost to somebody else: look again, and most likely refuse.
-            if !tx.advance(&taken.step, Some((did, &taken.made))).await? {
-                continue;
-            }
-            if let Some(code) = taken.refused {
-                return Ok(Err(code.into()));
-            }
-            let next = &taken.step.next;
-            let (status, reason) = next.standing(tx.now);
-            return Ok(Ok(DecisionOutcome {
-                challenge_id: next.id,
-                status,
-                reason,
-                at: next.changed_at,
-                return_to: None,
-            }));
+        let jti = self.signed.as_ref().ok().and_then(Signed::claimed_jti);
+        let jti_key = jti.map(|jti| jti_key(did, jti));
+        let found = tx.challenge_for_decision(self.id, &self.proof, jti_key.as_deref()).await?;
+        let (challenge, statement_used) = match found {
+            ForDecision::Replayed => return Ok(Err(ErrorCode::ReplayedProof.into())),
+            ForDecision::NotFound => return Ok(Err(ErrorCode::ChallengeNotFound.into())),
+            ForDecision::Found { challenge, statement_used } => (challenge, statement_used),
+        };
+        let taken = match self.take(&challenge, tx) {
+            Ok(taken) => taken,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if statement_used {
+            return Ok(Err(ApiError::detail(ErrorCode::InvalidStatement, "jti was used before")));
         }
+        let next = &taken.step.next;
+        let (status, reason) = next.standing(tx.now);
+        let outcome =
+            DecisionOutcome { challenge_id: next.id, status, reason, at: next.changed_at, return_to: None };
+        tx.advance(taken.step, Some((did, &taken.made)));
+        Ok(match taken.refused {
+            None => Ok(outcome),
+            Some(code) => Err(code.into()),
+        })
     }
 
     /// Statement, then state, then the number (section 2).

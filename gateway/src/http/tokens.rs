@@ -92,51 +92,45 @@ impl Redeeming {
     /// Service, verifier, then reuse: only where the first hold is it a second use.
     async fn run(&self, tx: &mut Tx) -> Result<Result<Session, ApiError>, StoreError> {
         let refused = || Ok(Err(ApiError::new(ErrorCode::InvalidGrant)));
-        loop {
-            let Some(challenge) = tx.challenge_of_code(self.code.hash()).await? else { return refused() };
-            if challenge.client_id != self.service.client_id
-                || !verifies(&challenge.code_challenge, &self.verifier)
-            {
-                return refused();
-            }
-            match challenge.redeem(tx.now) {
-                Redeem::Dead => return refused(),
-                Redeem::Again(session_id) => {
-                    if let Some(session) = tx.session(session_id).await?.filter(|s| s.revoked.is_none()) {
-                        tx.revoke_session(&session, RevokeReason::CodeReuse, None).await?;
-                        tracing::warn!(session = %session_id, "an authorization code was used twice");
-                    }
-                    return refused();
+        let Some((challenge, sub)) = tx.challenge_of_code(self.code.hash()).await? else { return refused() };
+        if challenge.client_id != self.service.client_id
+            || !verifies(&challenge.code_challenge, &self.verifier)
+        {
+            return refused();
+        }
+        match challenge.redeem(tx.now) {
+            Redeem::Dead => refused(),
+            Redeem::Again(session_id) => {
+                if let Some(session) = tx.session(session_id).await?.filter(|s| s.revoked.is_none()) {
+                    tx.revoke_session(&session, RevokeReason::CodeReuse, None).await?;
+                    tracing::warn!(session = %session_id, "an authorization code was used twice");
                 }
-                Redeem::First(redeemable) => {
-                    if let Some(session) = self.open(tx, &redeemable).await? {
-                        return Ok(Ok(session));
-                    }
-                }
+                refused()
             }
+            Redeem::First(redeemable) => self.open(tx, &redeemable, sub).await.map(Ok),
         }
     }
 
     /// One transaction: the challenge becomes active, earlier sessions end, the new one stands.
-    /// `None` where somebody else was first.
-    async fn open(&self, tx: &mut Tx, redeemable: &Redeemable<'_>) -> Result<Option<Session>, StoreError> {
+    async fn open(
+        &self,
+        tx: &mut Tx,
+        redeemable: &Redeemable<'_>,
+        known_sub: Option<String>,
+    ) -> Result<Session, StoreError> {
         let (now, did, client_id) = (tx.now, redeemable.did(), &self.service.client_id);
         let lifetimes = &self.app.settings.lifetimes;
-        let single = self.service.session_policy == SessionPolicy::Single;
-        if single {
-            tx.lock(&format!("session:{client_id}/{did}")).await?;
-        }
         let id = SessionId::from_uuid(clock::uuid_v7(now));
-        let sub = tx.subject(client_id, did, &jws::encode(&clock::random::<16>())).await?;
+        if self.service.session_policy == SessionPolicy::Single {
+            tx.lock(&format!("session/{client_id}/{did}")).await?;
+            tx.supersede(client_id, did).await?;
+        }
+        let sub = known_sub.unwrap_or_else(|| {
+            let fresh = jws::encode(&clock::random::<16>());
+            tx.add_subject(client_id, did, &fresh);
+            fresh
+        });
         let step = redeemable.activate(id, &sub, now);
-        if !tx.advance(&step, None).await? {
-            return Ok(None);
-        }
-        if single {
-            for earlier in tx.sessions_of_person(client_id, did).await? {
-                tx.revoke_session(&earlier, RevokeReason::Superseded, None).await?;
-            }
-        }
         let expires_at = now.plus(lifetimes.session_ttl);
         let grant = redeemable.grant();
         let session = Session {
@@ -156,8 +150,9 @@ impl Redeeming {
             rotated_at: now,
             revoked: None,
         };
-        tx.open_session(&session, &self.app.keys.refresh_token(id, 1)).await?;
-        Ok(Some(session))
+        tx.advance(step, None);
+        tx.open_session(&session, &self.app.keys.refresh_token(id, 1));
+        Ok(session)
     }
 }
 

@@ -108,19 +108,20 @@ pub(super) async fn claim_handle(
             "a handle has 3 to 32 of a-z 0-9 _ - between letters or digits",
         )
     })?;
-    let inputs = Arc::new((proved.proof, handle.clone()));
+    let person_key = app.keys.person_key(proved.proof.did());
+    let inputs = Arc::new((proved.proof, handle.clone(), person_key));
     let claimed = app
         .store
         .write("claim_handle", move |tx| {
             let inputs = inputs.clone();
             Box::pin(async move {
-                let (proof, handle) = &*inputs;
+                let (proof, handle, person_key) = &*inputs;
                 if !tx.remember_proof(proof).await? {
                     return Ok(Err(ErrorCode::ReplayedProof));
                 }
                 match handle {
                     None => tx.release_handle(proof.did()).await.map(Ok),
-                    Some(handle) => Ok(match tx.claim_handle(proof.did(), handle).await? {
+                    Some(handle) => Ok(match tx.claim_handle(proof.did(), person_key, handle).await? {
                         Claim::Held => Ok(()),
                         Claim::Taken => Err(ErrorCode::HandleTaken),
                     }),

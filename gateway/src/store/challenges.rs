@@ -2,32 +2,40 @@
 
 use miid_protocol::secret::SecretHash;
 use miid_protocol::service::{Binding, DenyReason, ExpireReason};
-use miid_protocol::{ChallengeId, ClientId, Did, SessionId, Timestamp};
+use miid_protocol::statement::Made;
+use miid_protocol::{ChallengeId, ClientId, Did, Handle, SessionId, Timestamp};
 
-use super::db::{Row, parsed, values};
+use super::db::{Conn, Row, Value, parsed, values};
+use super::proofs::proof_id;
+use super::rows::{Column, Rows};
 use super::{AuditRow, Reader, StoreError, Tx};
 use crate::domain::challenge::{Active, Approved, Grant};
 use crate::domain::{Challenge, State, Step};
 use crate::streams::StreamKey;
+use crate::verify::HeldProof;
 
 /// The columns of a challenge, in the order in which [`from_row`] reads them.
+macro_rules! columns {
+    () => {
+        "c.id, c.version, c.client_id, c.did, c.hint_key, c.person_key, c.known_browser, c.binding, c.nonce,
+         c.request, c.code_challenge, c.state, c.reason, c.created_at, c.expires_at, c.changed_at, c.approvals,
+         c.code_hash, c.code_expires_at, c.scopes, c.disclosure, c.statement, c.session_id"
+    };
+}
+
 macro_rules! select {
     ($rest:literal) => {
-        concat!(
-            "SELECT id, version, client_id, did, hint_key, person_key, known_browser, binding, nonce, request,
-                    code_challenge, state, reason, created_at, expires_at, changed_at, approvals, code_hash,
-                    code_expires_at, scopes, disclosure, statement, session_id
-             FROM challenges ",
-            $rest
-        )
+        concat!("SELECT ", columns!(), " FROM challenges c ", $rest)
     };
 }
 
 /// A challenge to be opened.
 #[derive(Debug, Clone)]
 pub struct NewChallenge {
-    /// As it will stand: pending.
+    /// As it will stand: pending. Whom a handle names is filled in here.
     pub challenge: Challenge,
+    /// The handle to resolve, where the hint was one.
+    pub handle: Option<Handle>,
     /// A challenge of the same service and browser, to be ended.
     pub replaces: Option<ChallengeId>,
     /// What may be pending at the same time.
@@ -56,16 +64,45 @@ pub enum Created {
     TooMany(Timestamp),
 }
 
+/// What a wallet's decision is about.
+#[derive(Debug)]
+pub enum ForDecision {
+    /// The proof was seen before.
+    Replayed,
+    /// No challenge of this wallet.
+    NotFound,
+    /// This one; and whether the statement's name was used before.
+    Found {
+        /// The challenge.
+        challenge: Box<Challenge>,
+        /// Whether the statement's name was used before.
+        statement_used: bool,
+    },
+}
+
 impl Tx {
     /// Opens a challenge, or gives the one that this service opened with the same `code_challenge`.
     pub async fn open_challenge(&mut self, new: &NewChallenge) -> Result<Created, StoreError> {
         let now = self.now;
         let mut challenge = new.challenge.clone();
-        // Counting and inserting must not interleave with another instance's.
-        self.lock(&format!("pending:{}", challenge.person_key)).await?;
-
         let key = idempotency_key(&challenge);
-        if let Some(same) = self.one_challenge(select!("WHERE idempotency_key = $1"), values![&key]).await? {
+        let handle = new.handle.as_ref().map_or("", Handle::as_str);
+        if let Some(replaced) = new.replaces {
+            self.replace(replaced, &challenge).await?;
+        }
+        // Counting and inserting must not interleave with another instance's: by the hint first, then by
+        // whom it names, always in this order.
+        self.lock(&format!("hint/{}", challenge.hint_key)).await?;
+        let mut row = self.for_opening(&challenge, handle, &key).await?;
+        if let (Some(did), Some(person_key)) = (row.opt_text(4)?, row.opt_text(5)?) {
+            challenge.did = Some(parsed(&did, Did::parse)?);
+            challenge.person_key = person_key;
+            if self.conn().is_postgres() || self.is_touched(&format!("person/{}", challenge.person_key)) {
+                row = self.for_opening(&challenge, handle, &key).await?;
+            }
+        }
+        if row.opt_text(6)?.is_some() {
+            let same = from_row(&row, 6)?;
             if now < same.expires_at {
                 return Ok(Created::Same(same));
             }
@@ -77,56 +114,16 @@ impl Tx {
                 )
                 .await?;
         }
-        if let Some(replaced) = new.replaces {
-            self.replace(replaced, &challenge).await?;
-        }
-
-        let row = self
-            .conn()
-            .one(
-                "-- count_pending
-                 SELECT count(CASE WHEN client_id = $2 AND hint_key = $3 AND known_browser = 0 THEN 1 END),
-                        count(CASE WHEN client_id = $2 AND known_browser = 1 THEN 1 END),
-                        count(*), min(expires_at)
-                 FROM challenges WHERE person_key = $1 AND state = 'pending' AND expires_at > $4",
-                values![&challenge.person_key, challenge.client_id.as_str(), &challenge.hint_key, now],
-            )
-            .await?;
         let own = if challenge.known_browser {
-            row.int(1)? >= new.quota.known_browsers
+            row.int(0)? >= new.quota.known_browsers
         } else {
-            row.int(0)? >= new.quota.unknown_browsers
+            row.int(1)? >= new.quota.unknown_browsers
         };
         if own || row.int(2)? >= new.quota.person {
             let ends = row.opt_int(3)?.unwrap_or(now.millis());
             return Ok(Created::TooMany(Timestamp::from_millis(ends)));
         }
 
-        // The same writes for a hint that names nobody: its events go to a stream that nobody reads.
-        self.conn()
-            .execute(
-                "-- open_challenge
-                 INSERT INTO challenges
-                     (id, version, client_id, did, hint_key, person_key, known_browser, binding, nonce, request,
-                      code_challenge, idempotency_key, state, created_at, expires_at, changed_at, approvals)
-                 VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'pending', $12, $13, $12, 0)",
-                values![
-                    &challenge.id.to_string(),
-                    challenge.client_id.as_str(),
-                    challenge.did.as_ref().map(Did::as_str),
-                    &challenge.hint_key,
-                    &challenge.person_key,
-                    i64::from(challenge.known_browser),
-                    binding_text(challenge.binding),
-                    &challenge.nonce,
-                    &challenge.request,
-                    &challenge.code_challenge,
-                    &key,
-                    now,
-                    challenge.expires_at,
-                ],
-            )
-            .await?;
         challenge.version = 1;
         self.tell_wallet(StreamKey::of_challenge(&challenge), &challenge.created());
         self.audit(AuditRow {
@@ -136,65 +133,83 @@ impl Tx {
             challenge_id: Some(challenge.id.to_string()),
             ..AuditRow::default()
         });
+        self.touch(format!("idempotency/{key}"));
+        self.touch_challenge(&challenge);
+        self.pending.opened.push(challenge.clone());
         Ok(Created::New(challenge))
+    }
+
+    /// What is pending for the person, whom the handle names, and the challenge that was asked for in the
+    /// same words before. One statement, the same for a hint that names somebody and one that does not.
+    async fn for_opening(
+        &mut self,
+        challenge: &Challenge,
+        handle: &str,
+        key: &str,
+    ) -> Result<Row, StoreError> {
+        self.lock(&format!("person/{}", challenge.person_key)).await?;
+        self.about_to_read(&[
+            format!("idempotency/{key}"),
+            format!("hint/{}", challenge.hint_key),
+            format!("person/{}", challenge.person_key),
+        ])
+        .await?;
+        let now = self.now;
+        let row = self
+            .conn()
+            .one(
+                concat!(
+                    "-- for_opening
+                     SELECT n.known, n.unknown, n.pending, n.first_ends, h.did, h.person_key, ",
+                    columns!(),
+                    " FROM (SELECT count(CASE WHEN client_id = $2 AND known_browser = 1 THEN 1 END) AS known,
+                                   count(CASE WHEN client_id = $2 AND hint_key = $3 AND known_browser = 0
+                                              THEN 1 END) AS unknown,
+                                   count(*) AS pending, min(expires_at) AS first_ends
+                            FROM challenges
+                            WHERE state = 'pending' AND expires_at > $4 AND person_key =
+                                COALESCE((SELECT person_key FROM handles
+                                          WHERE handle = $1 AND frozen_until IS NULL), $5)) AS n
+                      LEFT JOIN handles h ON h.handle = $1 AND h.frozen_until IS NULL
+                      LEFT JOIN challenges c ON c.idempotency_key = $6"
+                ),
+                values![
+                    handle,
+                    challenge.client_id.as_str(),
+                    &challenge.hint_key,
+                    now,
+                    &challenge.person_key,
+                    key,
+                ],
+            )
+            .await?;
+        Ok(row)
     }
 
     /// Ends an earlier challenge of the same service; an unknown, foreign or finished one is ignored.
     async fn replace(&mut self, id: ChallengeId, by: &Challenge) -> Result<(), StoreError> {
         let found = self.challenge_of_service(id, &by.client_id).await?;
         if let Some(step) = found.and_then(|challenge| challenge.replace(self.now)) {
-            self.advance(&step, None).await?;
+            self.advance(step, None);
         }
         Ok(())
     }
 
-    /// Saves a step by compare-and-set, and announces it. False where somebody else was first;
-    /// then nothing was written, and the caller looks again.
-    pub async fn advance(
-        &mut self,
-        step: &Step,
-        decision: Option<(&Did, &miid_protocol::statement::Made)>,
-    ) -> Result<bool, StoreError> {
-        let next = &step.next;
-        let columns = Columns::of(&next.state);
-        let rows = self
-            .conn()
-            .execute(
-                "-- advance
-                 UPDATE challenges
-                 SET version = version + 1, state = $3, reason = $4, changed_at = $5, approvals = $6,
-                     code_hash = $7, code_expires_at = $8, scopes = $9, disclosure = $10, statement = $11,
-                     session_id = $12
-                 WHERE id = $1 AND version = $2",
-                values![
-                    &next.id.to_string(),
-                    next.version - 1,
-                    columns.state,
-                    columns.reason,
-                    next.changed_at,
-                    next.approvals,
-                    columns.code_hash.as_deref(),
-                    columns.code_expires_at,
-                    columns.scopes.as_deref(),
-                    columns.disclosure,
-                    columns.statement,
-                    columns.session_id.as_deref(),
-                ],
-            )
-            .await?;
-        if rows == 0 {
-            return Ok(false);
-        }
+    /// Saves a step, and announces it. It is a compare-and-set on the version that the step saw: where
+    /// somebody else was first, the transaction fails and its operations look again.
+    pub fn advance(&mut self, step: Step, decision: Option<(&Did, &Made)>) {
+        let next = step.next;
         if let Some(event) = &step.wallet {
-            self.tell_wallet(StreamKey::of_challenge(next), event);
+            self.tell_wallet(StreamKey::of_challenge(&next), event);
         }
         if let Some(event) = &step.service {
             let approval = matches!(next.state, State::Approved(_)).then_some(next.approvals);
             let stream = StreamKey::service(&next.client_id);
             self.tell_service(stream, event, Some(next.id.to_string()), approval);
         }
+        let columns = Columns::of(&next.state);
         self.audit(AuditRow {
-            action: action(step),
+            action: action(&next.state),
             client_id: Some(next.client_id.to_string()),
             did: next.did.as_ref().map(Did::to_string),
             challenge_id: Some(next.id.to_string()),
@@ -203,17 +218,55 @@ impl Tx {
             jti_key: decision.map(|(did, made)| super::jti_key(did, made.jti())),
             statement: decision.map(|(_, made)| made.statement().to_owned()),
         });
-        Ok(true)
+        self.touch_challenge(&next);
+        self.pending.moved.push(next);
     }
 
-    /// A challenge, if it is this wallet's.
-    pub async fn challenge_of_wallet(
+    /// Whoever is about to read this challenge, or to count it, must see what is kept back. By its code it
+    /// is found through its id, see [`Self::challenge_of_code`].
+    fn touch_challenge(&mut self, challenge: &Challenge) {
+        self.touch(format!("challenge/{}", challenge.id));
+        self.touch(format!("hint/{}", challenge.hint_key));
+        self.touch(format!("person/{}", challenge.person_key));
+    }
+
+    /// A challenge for a wallet's decision on it, which uses up the proof and names a statement.
+    pub async fn challenge_for_decision(
         &mut self,
-        id: ChallengeId,
-        did: &Did,
-    ) -> Result<Option<Challenge>, StoreError> {
-        let sql = select!("WHERE id = $1 AND did = $2");
-        self.one_challenge(sql, values![&id.to_string(), did.as_str()]).await
+        id: Option<ChallengeId>,
+        proof: &HeldProof,
+        jti_key: Option<&str>,
+    ) -> Result<ForDecision, StoreError> {
+        let id = id.map(|id| id.to_string()).unwrap_or_default();
+        let jti_key = jti_key.unwrap_or_default();
+        let proof_id = proof_id(proof);
+        self.about_to_read(&[
+            format!("proof/{proof_id}"),
+            format!("challenge/{id}"),
+            format!("jti/{jti_key}"),
+        ])
+        .await?;
+        let row = self
+            .conn()
+            .one(
+                concat!(
+                    "-- challenge_for_decision
+                     SELECT (SELECT count(*) FROM proofs WHERE id = $3),
+                            (SELECT count(*) FROM audit WHERE jti_key = $4), ",
+                    columns!(),
+                    " FROM (SELECT 1 AS one) AS one LEFT JOIN challenges c ON c.id = $1 AND c.did = $2"
+                ),
+                values![&id, proof.did().as_str(), &proof_id, jti_key],
+            )
+            .await?;
+        if row.int(0)? > 0 {
+            return Ok(ForDecision::Replayed);
+        }
+        self.keep_proof(proof_id, proof);
+        if row.opt_text(2)?.is_none() {
+            return Ok(ForDecision::NotFound);
+        }
+        Ok(ForDecision::Found { challenge: Box::new(from_row(&row, 2)?), statement_used: row.int(1)? > 0 })
     }
 
     /// A challenge, if it is this service's.
@@ -222,34 +275,164 @@ impl Tx {
         id: ChallengeId,
         client_id: &ClientId,
     ) -> Result<Option<Challenge>, StoreError> {
-        let sql = select!("WHERE id = $1 AND client_id = $2");
-        self.one_challenge(sql, values![&id.to_string(), client_id.as_str()]).await
+        self.about_to_read(&[format!("challenge/{id}")]).await?;
+        let sql = select!("WHERE c.id = $1 AND c.client_id = $2");
+        let row = self.conn().optional(sql, values![&id.to_string(), client_id.as_str()]).await?;
+        Ok(row.as_ref().map(|row| from_row(row, 0)).transpose()?)
     }
 
-    /// The challenge that a code belongs to, whoever presents it.
-    pub async fn challenge_of_code(&mut self, hash: SecretHash) -> Result<Option<Challenge>, StoreError> {
-        self.one_challenge(select!("WHERE code_hash = $1"), values![&hash.to_text()]).await
+    /// The challenge that a code belongs to, whoever presents it, and who its person is at its service, if
+    /// the person has been there before.
+    pub async fn challenge_of_code(
+        &mut self,
+        hash: SecretHash,
+    ) -> Result<Option<(Challenge, Option<String>)>, StoreError> {
+        let sql = concat!(
+            "-- challenge_of_code
+             SELECT (SELECT sub FROM subjects s WHERE s.client_id = c.client_id AND s.did = c.did), ",
+            columns!(),
+            " FROM challenges c WHERE c.code_hash = $1"
+        );
+        let hash = hash.to_text();
+        let read = async |tx: &mut Self| -> Result<Option<(Challenge, Option<String>)>, StoreError> {
+            let row = tx.conn().optional(sql, values![&hash]).await?;
+            Ok(row.map(|row| Ok::<_, sqlx::Error>((from_row(&row, 1)?, row.opt_text(0)?))).transpose()?)
+        };
+        let found = read(self).await?;
+        // The code does not say whose it is; what was found does, and whether that is kept back.
+        match &found {
+            Some((challenge, _)) => {
+                let person = challenge.did.as_ref().map(Did::as_str).unwrap_or_default();
+                let names = [
+                    format!("challenge/{}", challenge.id),
+                    format!("subject/{}/{person}", challenge.client_id),
+                ];
+                if names.iter().any(|name| self.is_touched(name)) {
+                    self.about_to_read(&names).await?;
+                    return read(self).await;
+                }
+                Ok(found)
+            }
+            None => Ok(None),
+        }
     }
 
     /// At most `limit` challenges that are past a deadline.
     pub async fn lapsed_challenges(&mut self, limit: i64) -> Result<Vec<Challenge>, StoreError> {
+        self.write_pending().await?;
         let now = self.now;
         let sql = select!(
-            "WHERE (state = 'pending' AND expires_at <= $1) OR (state = 'approved' AND code_expires_at <= $1)
-             ORDER BY id LIMIT $2"
+            "WHERE (c.state = 'pending' AND c.expires_at <= $1)
+                OR (c.state = 'approved' AND c.code_expires_at <= $1)
+             ORDER BY c.id LIMIT $2"
         );
         let rows = self.conn().all(sql, values![now, limit]).await?;
-        Ok(rows.iter().map(from_row).collect::<sqlx::Result<_>>()?)
+        Ok(rows.iter().map(|row| from_row(row, 0)).collect::<sqlx::Result<_>>()?)
     }
+}
 
-    async fn one_challenge(
-        &mut self,
-        sql: &'static str,
-        args: &[super::db::Value<'_>],
-    ) -> Result<Option<Challenge>, StoreError> {
-        let row = self.conn().optional(sql, args).await?;
-        Ok(row.as_ref().map(from_row).transpose()?)
-    }
+static OPENED: Rows = Rows::new(
+    "-- insert_challenges
+     INSERT INTO challenges
+         (id, version, client_id, did, hint_key, person_key, known_browser, binding, nonce, request,
+          code_challenge, idempotency_key, state, created_at, expires_at, changed_at, approvals)",
+    &[
+        Column::Text,
+        Column::Int,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Int,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Int,
+        Column::Int,
+        Column::Int,
+        Column::Int,
+    ],
+    "",
+);
+
+pub(super) async fn write_opened(conn: &mut Conn<'_>, opened: &[Challenge]) -> Result<(), StoreError> {
+    let texts: Vec<(String, String)> =
+        opened.iter().map(|challenge| (challenge.id.to_string(), idempotency_key(challenge))).collect();
+    let rows = opened.iter().zip(&texts).map(|(challenge, (id, key))| {
+        vec![
+            Value::from(id),
+            Value::from(challenge.version),
+            Value::from(challenge.client_id.as_str()),
+            Value::from(challenge.did.as_ref().map(Did::as_str)),
+            Value::from(&challenge.hint_key),
+            Value::from(&challenge.person_key),
+            Value::from(i64::from(challenge.known_browser)),
+            Value::from(binding_text(challenge.binding)),
+            Value::from(&challenge.nonce),
+            Value::from(&challenge.request),
+            Value::from(&challenge.code_challenge),
+            Value::from(key),
+            Value::from(Columns::of(&challenge.state).state),
+            Value::from(challenge.created_at),
+            Value::from(challenge.expires_at),
+            Value::from(challenge.changed_at),
+            Value::from(challenge.approvals),
+        ]
+    });
+    OPENED.execute(conn, rows).await?;
+    Ok(())
+}
+
+static MOVED: Rows = Rows::new(
+    "-- advance
+     WITH v (id, version, state, reason, changed_at, approvals, code_hash, code_expires_at, scopes, disclosure,
+             statement, session_id) AS (",
+    &[
+        Column::Text,
+        Column::Int,
+        Column::Text,
+        Column::Text,
+        Column::Int,
+        Column::Int,
+        Column::Text,
+        Column::Int,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+    ],
+    ")
+     UPDATE challenges
+     SET version = v.version, state = v.state, reason = v.reason, changed_at = v.changed_at,
+         approvals = v.approvals, code_hash = v.code_hash, code_expires_at = v.code_expires_at,
+         scopes = v.scopes, disclosure = v.disclosure, statement = v.statement, session_id = v.session_id
+     FROM v WHERE challenges.id = v.id AND challenges.version = v.version - 1",
+);
+
+pub(super) async fn write_moved(conn: &mut Conn<'_>, moved: &[Challenge]) -> Result<(), StoreError> {
+    let columns: Vec<(String, Columns<'_>)> =
+        moved.iter().map(|challenge| (challenge.id.to_string(), Columns::of(&challenge.state))).collect();
+    let rows = moved.iter().zip(&columns).map(|(challenge, (id, columns))| {
+        vec![
+            Value::from(id),
+            Value::from(challenge.version),
+            Value::from(columns.state),
+            Value::from(columns.reason),
+            Value::from(challenge.changed_at),
+            Value::from(challenge.approvals),
+            Value::from(columns.code_hash.as_deref()),
+            Value::from(columns.code_expires_at),
+            Value::from(columns.scopes.as_deref()),
+            Value::from(columns.disclosure),
+            Value::from(columns.statement),
+            Value::from(columns.session_id.as_deref()),
+        ]
+    });
+    let changed = MOVED.execute(conn, rows).await?;
+    if changed == moved.len() as u64 { Ok(()) } else { Err(StoreError::Lost) }
 }
 
 impl Reader {
@@ -259,9 +442,9 @@ impl Reader {
         id: ChallengeId,
         client_id: &ClientId,
     ) -> Result<Option<Challenge>, StoreError> {
-        let sql = select!("WHERE id = $1 AND client_id = $2");
+        let sql = select!("WHERE c.id = $1 AND c.client_id = $2");
         let row = self.conn().optional(sql, values![&id.to_string(), client_id.as_str()]).await?;
-        Ok(row.as_ref().map(from_row).transpose()?)
+        Ok(row.as_ref().map(|row| from_row(row, 0)).transpose()?)
     }
 
     /// What is pending or approved at a service, newest first; at most `limit`.
@@ -270,10 +453,11 @@ impl Reader {
         client_id: &ClientId,
         limit: i64,
     ) -> Result<Vec<Challenge>, StoreError> {
-        let sql =
-            select!("WHERE client_id = $1 AND state IN ('pending', 'approved') ORDER BY id DESC LIMIT $2");
+        let sql = select!(
+            "WHERE c.client_id = $1 AND c.state IN ('pending', 'approved') ORDER BY c.id DESC LIMIT $2"
+        );
         let rows = self.conn().all(sql, values![client_id.as_str(), limit]).await?;
-        Ok(rows.iter().map(from_row).collect::<sqlx::Result<_>>()?)
+        Ok(rows.iter().map(|row| from_row(row, 0)).collect::<sqlx::Result<_>>()?)
     }
 
     /// What is pending or approved for a wallet, newest first; at most `limit`.
@@ -282,9 +466,10 @@ impl Reader {
         did: &Did,
         limit: i64,
     ) -> Result<Vec<Challenge>, StoreError> {
-        let sql = select!("WHERE did = $1 AND state IN ('pending', 'approved') ORDER BY id DESC LIMIT $2");
+        let sql =
+            select!("WHERE c.did = $1 AND c.state IN ('pending', 'approved') ORDER BY c.id DESC LIMIT $2");
         let rows = self.conn().all(sql, values![did.as_str(), limit]).await?;
-        Ok(rows.iter().map(from_row).collect::<sqlx::Result<_>>()?)
+        Ok(rows.iter().map(|row| from_row(row, 0)).collect::<sqlx::Result<_>>()?)
     }
 }
 
@@ -293,8 +478,8 @@ fn idempotency_key(challenge: &Challenge) -> String {
 }
 
 /// What happened, for the audit log.
-fn action(step: &Step) -> &'static str {
-    match &step.next.state {
+fn action(state: &State) -> &'static str {
+    match state {
         State::Pending => "approval_cancelled",
         State::Approved(_) => "challenge_approved",
         State::Active(_) => "challenge_exchanged",
@@ -367,31 +552,32 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn from_row(row: &Row) -> sqlx::Result<Challenge> {
+/// A challenge whose columns begin at `i`.
+fn from_row(row: &Row, i: usize) -> sqlx::Result<Challenge> {
     let damaged = |what: &'static str| sqlx::Error::Decode(what.into());
-    let reason = row.opt_text(12)?;
+    let reason = row.opt_text(i + 12)?;
     let reason = reason.as_deref().unwrap_or_default();
     let code_hash = || -> sqlx::Result<SecretHash> {
-        let text = row.opt_text(17)?;
+        let text = row.opt_text(i + 17)?;
         text.as_deref().and_then(SecretHash::from_text).ok_or(damaged("a challenge without its code's hash"))
     };
     let grant = || -> sqlx::Result<Grant> {
         Ok(Grant {
-            scopes: super::sessions::list_from(&row.opt_text(19)?.unwrap_or_default())?,
-            disclosure: row.opt_text(20)?,
-            statement: row.opt_text(21)?.unwrap_or_default(),
+            scopes: super::sessions::list_from(&row.opt_text(i + 19)?.unwrap_or_default())?,
+            disclosure: row.opt_text(i + 20)?,
+            statement: row.opt_text(i + 21)?.unwrap_or_default(),
         })
     };
-    let state = match row.text(11)?.as_str() {
+    let state = match row.text(i + 11)?.as_str() {
         "pending" => State::Pending,
         "approved" => State::Approved(Approved {
             code_hash: code_hash()?,
-            code_expires_at: Timestamp::from_millis(row.opt_int(18)?.unwrap_or_default()),
+            code_expires_at: Timestamp::from_millis(row.opt_int(i + 18)?.unwrap_or_default()),
             grant: grant()?,
         }),
         "active" => State::Active(Active {
             code_hash: code_hash()?,
-            session_id: parsed(&row.opt_text(22)?.unwrap_or_default(), SessionId::parse)?,
+            session_id: parsed(&row.opt_text(i + 22)?.unwrap_or_default(), SessionId::parse)?,
             grant: grant()?,
         }),
         "denied" => State::Denied(DenyReason::parse(reason).ok_or(damaged("a denial without its reason"))?),
@@ -401,25 +587,25 @@ fn from_row(row: &Row) -> sqlx::Result<Challenge> {
         _ => return Err(damaged("a challenge in an unknown state")),
     };
     Ok(Challenge {
-        id: parsed(&row.text(0)?, ChallengeId::parse)?,
-        version: row.int(1)?,
-        client_id: parsed(&row.text(2)?, ClientId::parse)?,
-        did: row.opt_text(3)?.map(|text| parsed(&text, Did::parse)).transpose()?,
-        hint_key: row.text(4)?,
-        person_key: row.text(5)?,
-        known_browser: row.int(6)? != 0,
-        binding: match row.text(7)?.as_str() {
+        id: parsed(&row.text(i)?, ChallengeId::parse)?,
+        version: row.int(i + 1)?,
+        client_id: parsed(&row.text(i + 2)?, ClientId::parse)?,
+        did: row.opt_text(i + 3)?.map(|text| parsed(&text, Did::parse)).transpose()?,
+        hint_key: row.text(i + 4)?,
+        person_key: row.text(i + 5)?,
+        known_browser: row.int(i + 6)? != 0,
+        binding: match row.text(i + 7)?.as_str() {
             "addressed" => Binding::Addressed,
             "linked" => Binding::Linked,
             _ => return Err(damaged("an unknown binding")),
         },
-        nonce: row.text(8)?,
-        request: row.text(9)?,
-        code_challenge: row.text(10)?,
-        created_at: Timestamp::from_millis(row.int(13)?),
-        expires_at: Timestamp::from_millis(row.int(14)?),
-        changed_at: Timestamp::from_millis(row.int(15)?),
-        approvals: row.int(16)?,
+        nonce: row.text(i + 8)?,
+        request: row.text(i + 9)?,
+        code_challenge: row.text(i + 10)?,
+        created_at: Timestamp::from_millis(row.int(i + 13)?),
+        expires_at: Timestamp::from_millis(row.int(i + 14)?),
+        changed_at: Timestamp::from_millis(row.int(i + 15)?),
+        approvals: row.int(i + 16)?,
         state,
     })
 }

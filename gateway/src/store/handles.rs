@@ -3,7 +3,7 @@
 
 use miid_protocol::{Did, Handle, Lifetime, Timestamp};
 
-use super::db::{parsed, values};
+use super::db::values;
 use super::{AuditRow, StoreError, Tx};
 
 /// How long a released handle is nobody's.
@@ -19,21 +19,13 @@ pub enum Claim {
 }
 
 impl Tx {
-    /// Whom a handle names now. Asked once, when a challenge is created, and told to nobody.
-    pub async fn resolve_handle(&mut self, handle: &Handle) -> Result<Option<Did>, StoreError> {
-        let row = self
-            .conn()
-            .optional(
-                "-- resolve_handle
-                 SELECT did FROM handles WHERE handle = $1 AND frozen_until IS NULL",
-                values![handle.as_str()],
-            )
-            .await?;
-        Ok(row.map(|row| parsed(&row.text(0)?, Did::parse)).transpose()?)
-    }
-
-    /// Gives a handle to a wallet, which lets go of the one it held.
-    pub async fn claim_handle(&mut self, did: &Did, handle: &Handle) -> Result<Claim, StoreError> {
+    /// Gives a handle to a wallet, by whose keyed hash quotas will count it, which lets go of the one it held.
+    pub async fn claim_handle(
+        &mut self,
+        did: &Did,
+        person_key: &str,
+        handle: &Handle,
+    ) -> Result<Claim, StoreError> {
         let now = self.now;
         if handle.is_reserved() {
             return Ok(Claim::Taken);
@@ -66,8 +58,8 @@ impl Tx {
         self.conn()
             .execute(
                 "-- claim_handle
-                 INSERT INTO handles (handle, skeleton, did, claimed_at) VALUES ($1, $2, $3, $4)",
-                values![handle.as_str(), &skeleton, did.as_str(), now],
+                 INSERT INTO handles (handle, skeleton, did, person_key, claimed_at) VALUES ($1, $2, $3, $4, $5)",
+                values![handle.as_str(), &skeleton, did.as_str(), person_key, now],
             )
             .await?;
         self.audit(AuditRow { action: "handle_claimed", did: Some(did.to_string()), ..AuditRow::default() });

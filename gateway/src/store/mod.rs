@@ -10,6 +10,7 @@ mod events;
 mod handles;
 mod open;
 mod proofs;
+mod rows;
 mod services;
 mod sessions;
 mod signing_keys;
@@ -23,14 +24,14 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 
-pub use audit::jti_key;
-pub use challenges::{Created, NewChallenge, Quota};
+pub use audit::{AuditRow, jti_key};
+pub use challenges::{Created, ForDecision, NewChallenge, Quota};
 pub use events::{LogPage, Position};
 pub use handles::{Claim, FROZEN};
 pub use open::{OpenError, Options};
 pub use services::{BindingRule, Service, SessionPolicy};
 pub use sweep::{Retention, Swept};
-pub use tx::{AuditRow, Tx};
+pub use tx::Tx;
 pub use writer::OpFuture;
 
 use crate::clock::Clock;
@@ -45,6 +46,9 @@ pub enum StoreError {
     /// The database cannot be reached or failed.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
+    /// Somebody else changed the same thing first, again and again.
+    #[error("lost to others")]
+    Lost,
     /// Too much waits already.
     #[error("too many operations are waiting")]
     Busy,
@@ -85,7 +89,7 @@ impl Reader {
 }
 
 /// How often an operation is begun again where another transaction was in its way.
-const MAX_ATTEMPTS: u32 = 6;
+const MAX_ATTEMPTS: u32 = 20;
 
 impl Store {
     /// Runs an operation in a transaction of its own name. It may run more than once, each time
@@ -172,10 +176,11 @@ impl Store {
     }
 }
 
-/// Whether another transaction was in the way, so that beginning again can succeed: serialization
-/// failures, deadlocks, and a unique row that somebody else wrote first (the operation will see it).
+/// Whether another transaction was in the way, so that beginning again can succeed: a compare-and-set that
+/// was lost, serialization failures, deadlocks, and a unique row that somebody else wrote first (the operation will see it).
 fn is_in_the_way(failure: &StoreError) -> bool {
     match failure {
+        StoreError::Lost => true,
         StoreError::Database(sqlx::Error::Database(e)) => {
             e.is_unique_violation() || matches!(e.code().as_deref(), Some("40001" | "40P01"))
         }

@@ -3,23 +3,36 @@
 
 use miid_protocol::{Timestamp, jws};
 
-use super::db::values;
+use super::db::{Conn, Value, values};
+use super::rows::{Column, Rows};
 use super::{StoreError, Tx};
 use crate::verify::HeldProof;
+
+/// What a proof is remembered as.
+pub(super) fn proof_id(proof: &HeldProof) -> String {
+    jws::digest(format!("{}\n{}", proof.did(), jws::digest(proof.jti().as_bytes())).as_bytes())
+}
 
 impl Tx {
     /// Remembers a proof; false where it was seen before.
     pub async fn remember_proof(&mut self, proof: &HeldProof) -> Result<bool, StoreError> {
-        let id = jws::digest(format!("{}\n{}", proof.did(), jws::digest(proof.jti().as_bytes())).as_bytes());
-        let rows = self
+        let id = proof_id(proof);
+        self.about_to_read(&[format!("proof/{id}")]).await?;
+        let seen = self
             .conn()
-            .execute(
-                "-- remember_proof
-                 INSERT INTO proofs (id, forget_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
-                values![&id, proof.forget_at()],
-            )
+            .optional("-- proof_seen\nSELECT forget_at FROM proofs WHERE id = $1", values![&id])
             .await?;
-        Ok(rows == 1)
+        if seen.is_none() {
+            self.keep_proof(id, proof);
+        }
+        Ok(seen.is_none())
+    }
+
+    /// Remembers a proof that was looked for and not found. Another instance may do the same at this
+    /// moment: then the row is there when this one is written, and the operation runs again.
+    pub(super) fn keep_proof(&mut self, id: String, proof: &HeldProof) {
+        self.touch(format!("proof/{id}"));
+        self.pending.proofs.push((id, proof.forget_at()));
     }
 
     /// Forgets at most `limit` proofs that could not be accepted again anyway.
@@ -33,6 +46,19 @@ impl Tx {
             )
             .await?)
     }
+}
+
+static PROOFS: Rows = Rows::new(
+    "-- insert_proofs
+     INSERT INTO proofs (id, forget_at)",
+    &[Column::Text, Column::Int],
+    "",
+);
+
+pub(super) async fn write(conn: &mut Conn<'_>, proofs: &[(String, Timestamp)]) -> Result<(), StoreError> {
+    let rows = proofs.iter().map(|(id, forget_at)| vec![Value::from(id), Value::from(*forget_at)]);
+    PROOFS.execute(conn, rows).await?;
+    Ok(())
 }
 
 impl super::Reader {

@@ -3,92 +3,89 @@
 use miid_protocol::events::{ServiceEvent, WalletEvent};
 use miid_protocol::secret::{RefreshToken, Secret, SecretHash};
 use miid_protocol::service::RevokeReason;
+use miid_protocol::statement::Made;
 use miid_protocol::{ChallengeId, ClientId, Did, SessionId, Timestamp};
 
-use super::db::{Row, parsed, values};
+use super::db::{Conn, Row, Value, parsed, values};
+use super::rows::{Column, Rows};
 use super::{AuditRow, Reader, StoreError, Tx};
 use crate::domain::Session;
 use crate::streams::StreamKey;
 
 /// The columns of a session, in the order in which [`from_row`] reads them.
+macro_rules! columns {
+    () => {
+        "id, challenge_id, client_id, did, sub, scopes, disclosure, statement, created_at, last_used_at,
+         expires_at, idle_until, generation, rotated_at, revoked_at, reason"
+    };
+}
+
 macro_rules! select {
     ($rest:literal) => {
-        concat!(
-            "SELECT id, challenge_id, client_id, did, sub, scopes, disclosure, statement, created_at,
-                    last_used_at, expires_at, idle_until, generation, rotated_at, revoked_at, reason
-             FROM sessions ",
-            $rest
-        )
+        concat!("SELECT ", columns!(), " FROM sessions ", $rest)
     };
 }
 
 impl Tx {
-    /// Who this person is at this service: found, or made of `fresh` at the first sign-in.
-    pub async fn subject(
-        &mut self,
-        client_id: &ClientId,
-        did: &Did,
-        fresh: &str,
-    ) -> Result<String, StoreError> {
-        let row = self
+    /// Makes a person known at a service, at the first sign-in there.
+    pub fn add_subject(&mut self, client_id: &ClientId, did: &Did, sub: &str) {
+        self.touch(format!("subject/{client_id}/{did}"));
+        self.pending.subjects.push((client_id.to_string(), did.to_string(), sub.to_owned()));
+    }
+
+    /// Opens a session with its first refresh token. `session_created` was announced by the step that led
+    /// here.
+    pub fn open_session(&mut self, session: &Session, refresh: &Secret<RefreshToken>) {
+        self.touch(format!("sessions/{}/{}", session.client_id, session.did));
+        self.pending.sessions.push(session.clone());
+        self.keep_refresh_token(session.id, session.generation, refresh);
+    }
+
+    fn keep_refresh_token(&mut self, session: SessionId, generation: i64, token: &Secret<RefreshToken>) {
+        self.pending.refresh_tokens.push((token.hash().to_text(), session.to_string(), generation));
+    }
+
+    /// Ends every session of a person at a service, because there is going to be a new one.
+    pub async fn supersede(&mut self, client_id: &ClientId, did: &Did) -> Result<(), StoreError> {
+        self.about_to_read(&[format!("sessions/{client_id}/{did}")]).await?;
+        let now = self.now;
+        let rows = self
             .conn()
-            .one(
-                "-- subject
-                 INSERT INTO subjects (client_id, did, sub) VALUES ($1, $2, $3)
-                 ON CONFLICT (client_id, did) DO UPDATE SET did = excluded.did RETURNING sub",
-                values![client_id.as_str(), did.as_str(), fresh],
+            .all(
+                concat!(
+                    "-- supersede
+                     UPDATE sessions SET revoked_at = $3, reason = 'superseded'
+                     WHERE did = $1 AND client_id = $2 AND revoked_at IS NULL RETURNING ",
+                    columns!()
+                ),
+                values![did.as_str(), client_id.as_str(), now],
             )
             .await?;
-        Ok(row.text(0)?)
-    }
-
-    /// Opens a session with its first refresh token. `session_created` was announced by the step
-    /// that led here.
-    pub async fn open_session(
-        &mut self,
-        session: &Session,
-        refresh: &Secret<RefreshToken>,
-    ) -> Result<(), StoreError> {
-        self.conn()
-            .execute(
-                "-- open_session
-                 INSERT INTO sessions
-                     (id, challenge_id, client_id, did, sub, scopes, disclosure, statement, created_at,
-                      last_used_at, expires_at, idle_until, generation, rotated_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $9)",
-                values![
-                    &session.id.to_string(),
-                    &session.challenge_id.to_string(),
-                    session.client_id.as_str(),
-                    session.did.as_str(),
-                    &session.sub,
-                    &list_text(&session.scopes),
-                    session.disclosure.as_deref(),
-                    &session.statement,
-                    session.created_at,
-                    session.expires_at,
-                    session.idle_until,
-                    session.generation,
-                ],
-            )
-            .await?;
-        self.keep_refresh_token(session.id, session.generation, refresh).await
-    }
-
-    async fn keep_refresh_token(
-        &mut self,
-        session: SessionId,
-        generation: i64,
-        token: &Secret<RefreshToken>,
-    ) -> Result<(), StoreError> {
-        self.conn()
-            .execute(
-                "-- keep_refresh_token
-                 INSERT INTO refresh_tokens (hash, session_id, generation) VALUES ($1, $2, $3)",
-                values![&token.hash().to_text(), &session.to_string(), generation],
-            )
-            .await?;
+        for row in &rows {
+            self.announce_end(&from_row(row)?, RevokeReason::Superseded, None);
+        }
         Ok(())
+    }
+
+    fn announce_end(&mut self, session: &Session, reason: RevokeReason, decision: Option<&Made>) {
+        let ended = session.ended(reason, self.now);
+        self.tell_wallet(StreamKey::wallet(&session.did), &WalletEvent::SessionRevoked(ended.clone()));
+        let stream = StreamKey::service(&session.client_id);
+        self.tell_service(stream, &ServiceEvent::SessionRevoked(ended), None, None);
+        self.audit_end(session, reason, decision);
+    }
+
+    fn audit_end(&mut self, session: &Session, reason: RevokeReason, decision: Option<&Made>) {
+        self.audit(AuditRow {
+            action: "session_revoked",
+            client_id: Some(session.client_id.to_string()),
+            did: Some(session.did.to_string()),
+            session_id: Some(session.id.to_string()),
+            reason: Some(reason.as_str()),
+            jti_key: decision.map(|made| super::jti_key(&session.did, made.jti())),
+            statement: decision.map(|made| made.statement().to_owned()),
+            ..AuditRow::default()
+        });
     }
 
     /// The session that a refresh token belongs to, and the token's generation.
@@ -130,7 +127,7 @@ impl Tx {
         if rows == 0 {
             return Ok(false);
         }
-        self.keep_refresh_token(session.id, session.generation + 1, successor).await?;
+        self.keep_refresh_token(session.id, session.generation + 1, successor);
         Ok(true)
     }
 
@@ -139,7 +136,7 @@ impl Tx {
         &mut self,
         session: &Session,
         reason: RevokeReason,
-        decision: Option<&miid_protocol::statement::Made>,
+        decision: Option<&Made>,
     ) -> Result<Timestamp, StoreError> {
         let now = self.now;
         let rows = self
@@ -150,45 +147,22 @@ impl Tx {
                 values![&session.id.to_string(), now, reason.as_str()],
             )
             .await?;
-        let at = if rows == 1 {
-            let ended = session.ended(reason, now);
-            self.tell_wallet(StreamKey::wallet(&session.did), &WalletEvent::SessionRevoked(ended.clone()));
-            let stream = StreamKey::service(&session.client_id);
-            self.tell_service(stream, &ServiceEvent::SessionRevoked(ended), None, None);
-            now
-        } else {
-            let row = self
-                .conn()
-                .one(
-                    "-- revoked_at\nSELECT revoked_at FROM sessions WHERE id = $1",
-                    values![&session.id.to_string()],
-                )
-                .await?;
-            Timestamp::from_millis(row.opt_int(0)?.unwrap_or(now.millis()))
-        };
-        if rows == 1 || decision.is_some() {
-            self.audit(AuditRow {
-                action: "session_revoked",
-                client_id: Some(session.client_id.to_string()),
-                did: Some(session.did.to_string()),
-                session_id: Some(session.id.to_string()),
-                reason: Some(reason.as_str()),
-                jti_key: decision.map(|made| super::jti_key(&session.did, made.jti())),
-                statement: decision.map(|made| made.statement().to_owned()),
-                ..AuditRow::default()
-            });
+        if rows == 1 {
+            self.announce_end(session, reason, decision);
+            return Ok(now);
         }
-        Ok(at)
-    }
-
-    /// Every session of a person at a service that was not revoked yet.
-    pub async fn sessions_of_person(
-        &mut self,
-        client_id: &ClientId,
-        did: &Did,
-    ) -> Result<Vec<Session>, StoreError> {
-        let sql = select!("WHERE did = $1 AND client_id = $2 AND revoked_at IS NULL ORDER BY id");
-        self.many(sql, values![did.as_str(), client_id.as_str()]).await
+        let row = self
+            .conn()
+            .one(
+                "-- revoked_at
+                 SELECT revoked_at FROM sessions WHERE id = $1",
+                values![&session.id.to_string()],
+            )
+            .await?;
+        if decision.is_some() {
+            self.audit_end(session, reason, decision);
+        }
+        Ok(Timestamp::from_millis(row.opt_int(0)?.unwrap_or(now.millis())))
     }
 
     /// A session by its id, whoever's it is.
@@ -278,6 +252,93 @@ impl Reader {
         let rows = self.conn().all(sql, values![did.as_str(), now, limit]).await?;
         Ok(rows.iter().map(from_row).collect::<sqlx::Result<_>>()?)
     }
+}
+
+static SUBJECTS: Rows = Rows::new(
+    "-- insert_subjects
+     INSERT INTO subjects (client_id, did, sub)",
+    &[Column::Text, Column::Text, Column::Text],
+    "",
+);
+
+pub(super) async fn write_subjects(
+    conn: &mut Conn<'_>,
+    subjects: &[(String, String, String)],
+) -> Result<(), StoreError> {
+    let rows = subjects
+        .iter()
+        .map(|(client_id, did, sub)| vec![Value::from(client_id), Value::from(did), Value::from(sub)]);
+    SUBJECTS.execute(conn, rows).await?;
+    Ok(())
+}
+
+static SESSIONS: Rows = Rows::new(
+    "-- insert_sessions
+     INSERT INTO sessions
+         (id, challenge_id, client_id, did, sub, scopes, disclosure, statement, created_at, last_used_at,
+          expires_at, idle_until, generation, rotated_at)",
+    &[
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Int,
+        Column::Int,
+        Column::Int,
+        Column::Int,
+        Column::Int,
+        Column::Int,
+    ],
+    "",
+);
+
+pub(super) async fn write_sessions(conn: &mut Conn<'_>, sessions: &[Session]) -> Result<(), StoreError> {
+    let texts: Vec<[String; 3]> = sessions
+        .iter()
+        .map(|session| [session.id.to_string(), session.challenge_id.to_string(), list_text(&session.scopes)])
+        .collect();
+    let rows = sessions.iter().zip(&texts).map(|(session, [id, challenge_id, scopes])| {
+        vec![
+            Value::from(id),
+            Value::from(challenge_id),
+            Value::from(session.client_id.as_str()),
+            Value::from(session.did.as_str()),
+            Value::from(&session.sub),
+            Value::from(scopes),
+            Value::from(session.disclosure.as_deref()),
+            Value::from(&session.statement),
+            Value::from(session.created_at),
+            Value::from(session.last_used_at),
+            Value::from(session.expires_at),
+            Value::from(session.idle_until),
+            Value::from(session.generation),
+            Value::from(session.rotated_at),
+        ]
+    });
+    SESSIONS.execute(conn, rows).await?;
+    Ok(())
+}
+
+static REFRESH_TOKENS: Rows = Rows::new(
+    "-- insert_refresh_tokens
+     INSERT INTO refresh_tokens (hash, session_id, generation)",
+    &[Column::Text, Column::Text, Column::Int],
+    "",
+);
+
+pub(super) async fn write_refresh_tokens(
+    conn: &mut Conn<'_>,
+    tokens: &[(String, String, i64)],
+) -> Result<(), StoreError> {
+    let rows = tokens.iter().map(|(hash, session, generation)| {
+        vec![Value::from(hash), Value::from(session), Value::from(*generation)]
+    });
+    REFRESH_TOKENS.execute(conn, rows).await?;
+    Ok(())
 }
 
 /// A list of names, as one text column.

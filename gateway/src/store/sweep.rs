@@ -83,7 +83,7 @@ async fn expire_challenges(tx: &mut Tx) -> Result<u64, StoreError> {
     let lapsed = tx.lapsed_challenges(BATCH).await?;
     for challenge in &lapsed {
         if let Some(step) = challenge.lapse(tx.now) {
-            tx.advance(&step, None).await?;
+            tx.advance(step, None);
         }
     }
     Ok(lapsed.len() as u64)

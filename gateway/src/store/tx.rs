@@ -1,19 +1,27 @@
-//! One transaction: the statements of an operation, and what it announces. Events, audit rows and
-//! refresh tokens are written last, for all operations of the transaction together: the counters of
-//! the streams are the rows that everybody wants, so they are held the shortest, and taken in one
-//! order.
+//! One transaction: what an operation read, what it changes, and what it announces.
+//!
+//! An operation reads with one statement and then says what is to change; the changes are kept and
+//! written together at the end, for all operations of the transaction at once. So a trip to the database
+//! is made for each *kind* of change and not for each change, refusing costs nothing, and the counters
+//! of the streams, which everybody wants, are held the shortest and taken in one order.
+//!
+//! An operation that is about to read what an earlier one of the same transaction changed has that
+//! written first ([`Tx::about_to_read`]). A compare-and-set that finds another version fails the
+//! transaction with [`StoreError::Lost`], and its operations run again from the beginning.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use miid_protocol::Timestamp;
 use miid_protocol::events::{ServiceEvent, WalletEvent};
 use sqlx::SqliteConnection;
 
-use super::db::Conn;
-use super::{StoreError, dialect};
-use crate::clock;
+use super::audit::AuditRow;
+use super::db::{Conn, Value};
+use super::rows::{Column, Rows};
+use super::{StoreError, audit, challenges, dialect, proofs, sessions};
+use crate::domain::{Challenge, Session};
 use crate::streams::{LogEvent, StreamKey};
 
 /// The connection that a transaction runs on.
@@ -27,8 +35,23 @@ pub struct Tx {
     pub(super) conn: TxConn,
     /// The time of everything in it.
     pub now: Timestamp,
+    pub(super) pending: Pending,
     events: Vec<Outgoing>,
     audit: Vec<AuditRow>,
+}
+
+/// Changes that are not written yet, by kind.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// Names of what they change, so that nobody reads past them.
+    touched: HashSet<String>,
+    pub(super) proofs: Vec<(String, Timestamp)>,
+    pub(super) opened: Vec<Challenge>,
+    /// Each with the version that it replaces.
+    pub(super) moved: Vec<Challenge>,
+    pub(super) subjects: Vec<(String, String, String)>,
+    pub(super) sessions: Vec<Session>,
+    pub(super) refresh_tokens: Vec<(String, String, i64)>,
 }
 
 struct Outgoing {
@@ -39,30 +62,9 @@ struct Outgoing {
     approval: Option<i64>,
 }
 
-/// One line of the audit log.
-#[derive(Debug, Default, Clone)]
-pub struct AuditRow {
-    /// What happened.
-    pub action: &'static str,
-    /// At which service.
-    pub client_id: Option<String>,
-    /// Whose wallet.
-    pub did: Option<String>,
-    /// Which challenge.
-    pub challenge_id: Option<String>,
-    /// Which session.
-    pub session_id: Option<String>,
-    /// Why.
-    pub reason: Option<&'static str>,
-    /// The statement's name, keyed by DID: unique for ever.
-    pub jti_key: Option<String>,
-    /// The signed decision.
-    pub statement: Option<String>,
-}
-
 impl Tx {
     pub(super) fn new(conn: TxConn, now: Timestamp) -> Self {
-        Self { conn, now, events: Vec::new(), audit: Vec::new() }
+        Self { conn, now, pending: Pending::default(), events: Vec::new(), audit: Vec::new() }
     }
 
     /// The connection, for the statements of the store's verbs.
@@ -98,55 +100,70 @@ impl Tx {
 
     /// Adds a line to the audit log.
     pub fn audit(&mut self, row: AuditRow) {
+        if let Some(key) = &row.jti_key {
+            self.touch(format!("jti/{key}"));
+        }
         self.audit.push(row);
     }
 
-    /// Writes what was announced; gives the events with their numbers, to be published once the
+    /// Remembers that a change to what is called `name` is kept back.
+    pub(super) fn touch(&mut self, name: String) {
+        self.pending.touched.insert(name);
+    }
+
+    /// Writes what is kept back if any of it is called one of `names`.
+    pub(super) async fn about_to_read(&mut self, names: &[String]) -> Result<(), StoreError> {
+        if names.iter().any(|name| self.pending.touched.contains(name)) {
+            self.write_pending().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a change to what is called `name` is kept back.
+    pub(super) fn is_touched(&self, name: &str) -> bool {
+        self.pending.touched.contains(name)
+    }
+
+    /// Writes what is kept back, in an order in which nothing points at what is not there yet.
+    pub(super) async fn write_pending(&mut self) -> Result<(), StoreError> {
+        let now = self.now;
+        let pending = std::mem::take(&mut self.pending);
+        let audit = std::mem::take(&mut self.audit);
+        let mut conn = self.conn();
+        proofs::write(&mut conn, &pending.proofs).await?;
+        challenges::write_opened(&mut conn, &pending.opened).await?;
+        challenges::write_moved(&mut conn, &pending.moved).await?;
+        sessions::write_subjects(&mut conn, &pending.subjects).await?;
+        sessions::write_sessions(&mut conn, &pending.sessions).await?;
+        sessions::write_refresh_tokens(&mut conn, &pending.refresh_tokens).await?;
+        audit::write(&mut conn, &audit, now).await
+    }
+
+    /// Writes everything that is left; gives the events with their numbers, to be published once the
     /// transaction is committed.
     pub(super) async fn flush(&mut self) -> Result<Vec<Arc<LogEvent>>, StoreError> {
-        let now = self.now;
-        let audit = std::mem::take(&mut self.audit);
+        self.write_pending().await?;
         let events = std::mem::take(&mut self.events);
-        if !audit.is_empty() {
-            let rows: Vec<_> = audit
-                .iter()
-                .map(|row| {
-                    let id = clock::uuid_v7(now).to_string();
-                    (
-                        id,
-                        row.action,
-                        &row.client_id,
-                        &row.did,
-                        &row.challenge_id,
-                        &row.session_id,
-                        row.reason,
-                        &row.jti_key,
-                        &row.statement,
-                    )
-                })
-                .collect();
-            dialect::insert_audit(&mut self.conn(), &to_json(&rows), now.millis()).await?;
-        }
         if events.is_empty() {
             return Ok(Vec::new());
         }
+        let now = self.now.millis();
         let mut counts: BTreeMap<&StreamKey, i64> = BTreeMap::new();
         for event in &events {
             *counts.entry(&event.stream).or_default() += 1;
         }
         let list: Vec<_> = counts.iter().map(|(stream, n)| (stream.as_str(), n)).collect();
-        let rows = dialect::advance_heads(&mut self.conn(), &to_json(&list), now.millis()).await?;
-        // From here on the map holds the number that the next event of each stream gets.
-        let mut next: BTreeMap<String, i64> = BTreeMap::new();
-        for row in rows {
-            let stream = row.text(0)?;
-            let count = counts.iter().find(|(key, _)| key.as_str() == stream).map_or(0, |(_, n)| *n);
+        let list = serde_json::to_string(&list).map_err(|_| StoreError::Damaged("a stream's name"))?;
+        // The number that the next event of each stream gets.
+        let mut next: BTreeMap<StreamKey, i64> = BTreeMap::new();
+        for row in dialect::advance_heads(&mut self.conn(), &list, now).await? {
+            let stream = StreamKey::from_text(&row.text(0)?);
+            let count = counts.get(&stream).copied().unwrap_or_default();
             next.insert(stream, row.int(1)? - count + 1);
         }
         let mut log = Vec::with_capacity(events.len());
         for event in events {
-            let seq =
-                next.get_mut(event.stream.as_str()).ok_or(StoreError::Damaged("a stream without a head"))?;
+            let seq = next.get_mut(&event.stream).ok_or(StoreError::Damaged("a stream without a head"))?;
             log.push(Arc::new(LogEvent {
                 stream: event.stream,
                 seq: *seq,
@@ -157,22 +174,32 @@ impl Tx {
             }));
             *seq += 1;
         }
-        let list: Vec<_> =
-            log.iter().map(|e| (e.stream.as_str(), e.seq, &*e.name, &e.data, &e.about, e.approval)).collect();
-        dialect::insert_events(&mut self.conn(), &to_json(&list), now.millis()).await?;
+        let rows = log.iter().map(|event| {
+            vec![
+                Value::from(event.stream.as_str()),
+                Value::from(event.seq),
+                Value::from(now),
+                Value::from(&*event.name),
+                Value::from(&event.data),
+                Value::from(event.about.as_deref()),
+                Value::from(event.approval),
+            ]
+        });
+        EVENTS.execute(&mut self.conn(), rows).await?;
         Ok(log)
     }
 
-    /// Forgets what was announced, after a rollback.
+    /// Forgets what was not written, after a rollback.
     pub(super) fn clear(&mut self) {
+        self.pending = Pending::default();
         self.events.clear();
         self.audit.clear();
     }
 }
 
-fn to_json<T: serde::Serialize>(list: &T) -> String {
-    match serde_json::to_string(list) {
-        Ok(text) => text,
-        Err(_) => unreachable!("lists of text and integers serialise"),
-    }
-}
+static EVENTS: Rows = Rows::new(
+    "-- insert_events
+     INSERT INTO events (stream, seq, at, name, data, about, approval)",
+    &[Column::Text, Column::Int, Column::Int, Column::Text, Column::Text, Column::Text, Column::Int],
+    "",
+);

@@ -35,6 +35,7 @@ CREATE TABLE handles (
     handle       TEXT PRIMARY KEY,
     skeleton     TEXT NOT NULL UNIQUE,
     did          TEXT NOT NULL,
+    person_key   TEXT NOT NULL,    -- keyed hash of the DID: what quotas count
     claimed_at   BIGINT NOT NULL,
     frozen_until BIGINT
 );
