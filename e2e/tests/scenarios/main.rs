@@ -1,0 +1,23 @@
+//! What MiID claims, each claim tried on the real programs. A file is about one subject; a test's name is its
+//! claim, and its last word the database that it was tried on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a scenario fails where it stands")]
+
+mod bad_input;
+mod bounds;
+mod browsers;
+mod crashes;
+mod decisions;
+mod exchanges;
+mod instances;
+mod logouts;
+mod operations;
+mod pages;
+mod proofs;
+mod quotas;
+mod restarts;
+mod sessions;
+mod sign_in;
+mod streams;
+mod terminals;
+mod tokens;
