@@ -46,3 +46,9 @@ pub fn random<const N: usize>() -> [u8; N] {
 pub fn uuid_v7(now: Timestamp) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(now.millis().unsigned_abs(), &random()).into_uuid()
 }
+
+/// What every UUIDv7 of this moment or later is not below, as text: ids are in the order of time.
+pub fn uuid_v7_floor(at: Timestamp) -> String {
+    let ms = at.millis().unsigned_abs();
+    format!("{:08x}-{:04x}", ms >> 16, ms & 0xffff)
+}

@@ -30,6 +30,20 @@ fn main() -> ExitCode {
 /// One line on standard error, and a non-zero exit.
 #[expect(clippy::print_stderr, reason = "what the operator reads when nothing else runs")]
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("miid-gateway: {error:#}");
+    eprintln!("miid-gateway: {}", in_one_line(error));
     ExitCode::FAILURE
+}
+
+/// An error and its causes on one line. Some of them repeat the next one in their own words: what was just
+/// said is not said again.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(|cause| cause.to_string()) {
+        let cause = cause.trim_end();
+        if !line.ends_with(cause) {
+            line.push_str(if line.is_empty() { "" } else { ": " });
+            line.push_str(cause);
+        }
+    }
+    line
 }

@@ -3,12 +3,11 @@
 
 use std::collections::HashSet;
 
-use miid_gateway::domain::challenge::{Approve, CodeSlot, Redeem};
+use miid_gateway::domain::challenge::{Approve, Redeem};
 use miid_gateway::domain::{Challenge, State, Step};
 use miid_gateway::keys::ServerKeys;
 use miid_gateway::verify::Received;
 use miid_protocol::request::{ServiceName, SignInRequest};
-use miid_protocol::secret::SecretHash;
 use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, Risk};
 use miid_protocol::statement::{self, Decision, Signed};
 use miid_protocol::{ChallengeId, ClientId, Did, Issuer, SessionId, SigningKey, Timestamp};
@@ -128,11 +127,8 @@ impl World {
         });
         let approval =
             self.received().approval(&signed, challenge, &request, None).expect("a good statement");
-        let code = CodeSlot {
-            hash: self.keys.code(challenge.id, challenge.approvals + 1).hash(),
-            expires_at: Timestamp::from_millis(self.now.millis() + CODE_TTL_MS),
-        };
-        match challenge.approve(&approval, None, Some(&number), code, self.now) {
+        let code_expires_at = Timestamp::from_millis(self.now.millis() + CODE_TTL_MS);
+        match challenge.approve(&approval, None, Some(&number), code_expires_at, self.now) {
             Ok(Approve::Approved(step)) => {
                 assert!(right);
                 Some(step)
@@ -172,11 +168,11 @@ impl World {
                 }
                 Redeem::Again(_) | Redeem::Dead => None,
             },
-            // A code is found by its hash alone; a dead one must find nothing.
+            // Only the code of the last approval counts; the earlier ones are others.
             Act::RedeemAnOldCode => {
-                let current = code_hash(challenge);
+                let live = self.keys.code(challenge.id, challenge.approvals).hash();
                 for approval in 1..challenge.approvals {
-                    assert_ne!(current, Some(self.keys.code(challenge.id, approval).hash()));
+                    assert_ne!(live, self.keys.code(challenge.id, approval).hash());
                 }
                 None
             }
@@ -185,14 +181,6 @@ impl World {
                 None
             }
         }
-    }
-}
-
-fn code_hash(challenge: &Challenge) -> Option<SecretHash> {
-    match &challenge.state {
-        State::Approved(approved) => Some(approved.code_hash),
-        State::Active(active) => Some(active.code_hash),
-        _ => None,
     }
 }
 
@@ -236,8 +224,9 @@ proptest! {
                     continue;
                 }
                 winners += 1;
-                if let State::Approved(approved) = &step.next.state {
-                    prop_assert!(codes.insert(approved.code_hash.to_text()), "each approval has a code of its own");
+                if matches!(step.next.state, State::Approved(_)) {
+                    let code = world.keys.code(step.next.id, step.next.approvals);
+                    prop_assert!(codes.insert(code.hash().to_text()), "each approval has a code of its own");
                 }
                 if matches!(step.next.state, State::Active(_)) {
                     sessions += 1;

@@ -7,7 +7,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use curve25519_dalek::edwards::CompressedEdwardsY;
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -45,6 +44,13 @@ pub struct Did {
 impl Did {
     /// Parses a DID (section 1). Exact: no white space, no query, no fragment.
     pub fn parse(text: &str) -> Result<Self, DidError> {
+        let did = Self::read(text)?;
+        did.checked_key()?;
+        Ok(did)
+    }
+
+    /// Everything but the point.
+    fn read(text: &str) -> Result<Self, DidError> {
         if text.len() > MAX_LENGTH {
             return Err(DidError::Invalid);
         }
@@ -63,11 +69,26 @@ impl Did {
             return Err(if OTHER_KEYS.contains(&codec) { DidError::Unsupported } else { DidError::Invalid });
         }
         let key: [u8; 32] = key.try_into().map_err(|_| DidError::Invalid)?;
-        let point = CompressedEdwardsY(key).decompress().ok_or(DidError::Invalid)?;
-        if point.compress().0 != key || point.is_small_order() {
-            return Err(DidError::Invalid);
-        }
         Ok(Self { text: text.into(), key })
+    }
+
+    /// Reads back a DID that was parsed before it was stored: everything but the point is checked again.
+    pub fn from_stored(text: &str) -> Result<Self, DidError> {
+        Self::read(text)
+    }
+
+    /// The DID in a `kid` and its key, which costs no more than the DID alone.
+    pub(crate) fn and_key(kid: &str) -> Result<(Self, VerifyingKey), DidError> {
+        let (did, fragment) = kid.split_once('#').ok_or(DidError::Invalid)?;
+        let did = Self::read(did)?;
+        let key = did.checked_key()?;
+        if did.fragment() == fragment { Ok((did, key)) } else { Err(DidError::Invalid) }
+    }
+
+    /// The key, if it is one: on the curve, written in the one canonical way, not of small order.
+    fn checked_key(&self) -> Result<VerifyingKey, DidError> {
+        let key = VerifyingKey::from_bytes(&self.key).map_err(|_| DidError::Invalid)?;
+        if is_canonical(&self.key) && !key.is_weak() { Ok(key) } else { Err(DidError::Invalid) }
     }
 
     /// The DID of a public key that we made ourselves.
@@ -96,9 +117,7 @@ impl Did {
 
     /// Parses a `kid`, whose fragment must repeat the DID's own identifier.
     pub fn from_key_id(kid: &str) -> Result<Self, DidError> {
-        let (did, fragment) = kid.split_once('#').ok_or(DidError::Invalid)?;
-        let did = Self::parse(did)?;
-        if did.fragment() == fragment { Ok(did) } else { Err(DidError::Invalid) }
+        Self::and_key(kid).map(|(did, _)| did)
     }
 
     /// The DID as text.
@@ -109,6 +128,13 @@ impl Did {
     fn fragment(&self) -> &str {
         &self.text["did:key:".len()..]
     }
+}
+
+/// Whether the y coordinate is below p = 2^255 - 19. (The sign of an x that is zero is the other way to
+/// write a point twice, but those points are of small order.)
+fn is_canonical(key: &[u8; 32]) -> bool {
+    let high = key[1..31].iter().all(|byte| *byte == 0xff) && key[31] & 0x7f == 0x7f;
+    !(high && key[0] >= 0xed)
 }
 
 /// An unsigned varint of at most three bytes, minimally encoded, and what follows it.

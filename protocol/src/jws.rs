@@ -91,9 +91,8 @@ pub fn verify(token: &str, typ: &str) -> Result<Verified, JwsError> {
     if header.alg != "EdDSA" || header.typ != typ {
         return Err(JwsError::Header);
     }
-    let did = Did::from_key_id(&header.kid).map_err(|_| JwsError::Did)?;
-    did.verifying_key()
-        .verify_strict(signed.as_bytes(), &Signature::from_bytes(&signature))
+    let (did, key) = Did::and_key(&header.kid).map_err(|_| JwsError::Did)?;
+    key.verify_strict(signed.as_bytes(), &Signature::from_bytes(&signature))
         .map_err(|_| JwsError::Signature)?;
     Ok(Verified { did, payload })
 }

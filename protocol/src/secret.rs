@@ -78,6 +78,11 @@ impl<K: Kind> Secret<K> {
         &self.text
     }
 
+    /// The 32 bytes behind the prefix.
+    pub fn bytes(&self) -> Option<[u8; 32]> {
+        jws::decode(self.text.strip_prefix(K::PREFIX)?)?.try_into().ok()
+    }
+
     /// What may be stored and compared.
     pub fn hash(&self) -> SecretHash {
         SecretHash(Sha256::digest(self.text.as_bytes()).into())

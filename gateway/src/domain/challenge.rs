@@ -6,7 +6,6 @@ use miid_protocol::events::{
     SessionCreated, WalletEvent,
 };
 use miid_protocol::request::SignInRequest;
-use miid_protocol::secret::SecretHash;
 use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, EndReason, ExpireReason};
 use miid_protocol::statement::{Approval, Cancellation, Denial};
 use miid_protocol::{ChallengeId, ClientId, Did, SessionId, Timestamp};
@@ -66,9 +65,7 @@ pub enum State {
 /// A yes that waits for its exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approved {
-    /// Of the code that belongs to this approval.
-    pub code_hash: SecretHash,
-    /// Until when it can be exchanged.
+    /// Until when its code can be exchanged.
     pub code_expires_at: Timestamp,
     /// What was granted.
     pub grant: Grant,
@@ -88,21 +85,10 @@ pub struct Grant {
 /// A spent approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Active {
-    /// Of the code that was exchanged: a second use is recognised by it.
-    pub code_hash: SecretHash,
     /// What it became.
     pub session_id: SessionId,
     /// What was granted.
     pub grant: Grant,
-}
-
-/// A code for the approval to come, and how long it would live.
-#[derive(Debug, Clone, Copy)]
-pub struct CodeSlot {
-    /// Of the code.
-    pub hash: SecretHash,
-    /// Until when it could be exchanged.
-    pub expires_at: Timestamp,
 }
 
 /// What comes next, and who is told.
@@ -173,7 +159,7 @@ impl Redeemable<'_> {
     pub fn activate(&self, session_id: SessionId, sub: &str, now: Timestamp) -> Step {
         let challenge = self.challenge;
         let grant = self.approved.grant.clone();
-        let state = State::Active(Active { code_hash: self.approved.code_hash, session_id, grant });
+        let state = State::Active(Active { session_id, grant });
         let mut step = challenge.step(state, now);
         let created = SessionCreated { challenge_id: challenge.id, session_id, sub: sub.to_owned(), at: now };
         step.wallet = Some(WalletEvent::SessionCreated(created.clone()));
@@ -194,6 +180,15 @@ impl Challenge {
     /// What the request text says. It was written by [`SignInRequest::to_text`].
     pub fn parsed_request(&self) -> Option<SignInRequest> {
         SignInRequest::parse(&self.request).ok()
+    }
+
+    /// When it is over unless something happens; `None` where nothing can happen any more.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Pending => Some(self.expires_at),
+            State::Approved(approved) => Some(approved.code_expires_at),
+            State::Active(_) | State::Denied(_) | State::Expired(_) => None,
+        }
     }
 
     /// Where it stands at `now`: what is past its deadline counts as expired, swept or not.
@@ -217,7 +212,7 @@ impl Challenge {
         approval: &Approval,
         disclosure: Option<&str>,
         number: Option<&str>,
-        code: CodeSlot,
+        code_expires_at: Timestamp,
         now: Timestamp,
     ) -> Result<Approve, Refusal> {
         self.must_be_pending(now)?;
@@ -226,8 +221,7 @@ impl Challenge {
         }
         let Some(did) = self.did.clone() else { return Err(Refusal::NotPending) };
         let state = State::Approved(Approved {
-            code_hash: code.hash,
-            code_expires_at: code.expires_at,
+            code_expires_at,
             grant: Grant {
                 scopes: approval.scopes().to_vec(),
                 disclosure: disclosure.map(str::to_owned),
@@ -240,7 +234,7 @@ impl Challenge {
         step.service = Some(ServiceEvent::ChallengeVerified(ChallengeVerified {
             challenge_id: self.id,
             authorization_code: None,
-            code_expires_at: code.expires_at,
+            code_expires_at,
             binding: self.binding,
             did,
             at: now,

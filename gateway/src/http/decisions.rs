@@ -11,7 +11,7 @@ use miid_protocol::{ChallengeId, Did, ErrorCode, Problem, SessionId};
 
 use super::extract::{PathId, Proved};
 use super::{ApiError, App};
-use crate::domain::challenge::{Approve, CodeSlot};
+use crate::domain::challenge::Approve;
 use crate::domain::{Challenge, Step};
 use crate::store::{ForDecision, StoreError, Tx, jti_key};
 use crate::verify::{HeldProof, Received};
@@ -141,13 +141,10 @@ impl Deciding {
                 let request = challenge.parsed_request().ok_or(ErrorCode::InternalError)?;
                 let disclosure = self.disclosure.as_deref();
                 let approval = received.approval(signed, challenge, &request, disclosure)?;
-                let code = CodeSlot {
-                    hash: self.app.keys.code(challenge.id, challenge.approvals + 1).hash(),
-                    expires_at: now.plus(self.app.settings.lifetimes.code_ttl),
-                };
+                let code_expires_at = now.plus(self.app.settings.lifetimes.code_ttl);
                 let number = self.app.keys.match_code(challenge.id);
                 let (step, refused) =
-                    match challenge.approve(&approval, disclosure, Some(&number), code, now)? {
+                    match challenge.approve(&approval, disclosure, Some(&number), code_expires_at, now)? {
                         Approve::Approved(step) => (step, None),
                         Approve::WrongNumber(step) => (step, Some(ErrorCode::WrongMatchCode)),
                     };

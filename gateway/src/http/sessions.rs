@@ -119,7 +119,13 @@ impl AppState {
     async fn session_of_token(&self, client_id: &ClientId, token: &str) -> Result<Option<Session>, ApiError> {
         let mut reader = self.store.read().await?;
         let session = if let Ok(refresh) = Secret::<RefreshToken>::parse(token) {
-            reader.session_of_refresh_token(refresh.hash()).await?.map(|(session, _)| session)
+            match self.keys.session_of(&refresh) {
+                Some(id) => reader
+                    .session(id)
+                    .await?
+                    .filter(|session| self.keys.generation_of(id, session.generation, &refresh).is_some()),
+                None => None,
+            }
         } else {
             let claims = self.control().ring.verify(token, Some(client_id), self.clock.now());
             match claims {

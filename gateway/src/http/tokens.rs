@@ -92,7 +92,13 @@ impl Redeeming {
     /// Service, verifier, then reuse: only where the first hold is it a second use.
     async fn run(&self, tx: &mut Tx) -> Result<Result<Session, ApiError>, StoreError> {
         let refused = || Ok(Err(ApiError::new(ErrorCode::InvalidGrant)));
-        let Some((challenge, sub)) = tx.challenge_of_code(self.code.hash()).await? else { return refused() };
+        let keys = &self.app.keys;
+        let Some(id) = keys.challenge_of(&self.code) else { return refused() };
+        let Some((challenge, sub)) = tx.challenge_for_exchange(id).await? else { return refused() };
+        // Only the code of the last approval counts: those of approvals that were taken back are dead.
+        if keys.code(id, challenge.approvals).hash() != self.code.hash() {
+            return refused();
+        }
         if challenge.client_id != self.service.client_id
             || !verifies(&challenge.code_challenge, &self.verifier)
         {
@@ -151,7 +157,7 @@ impl Redeeming {
             revoked: None,
         };
         tx.advance(step, None);
-        tx.open_session(&session, &self.app.keys.refresh_token(id, 1));
+        tx.open_session(&session);
         Ok(session)
     }
 }
@@ -182,13 +188,13 @@ async fn run_refresh(
     token: &Secret<RefreshToken>,
 ) -> Result<Result<Session, ApiError>, StoreError> {
     let refused = || Ok(Err(ApiError::new(ErrorCode::InvalidGrant)));
+    let Some(id) = app.keys.session_of(token) else { return refused() };
     loop {
-        let Some((mut session, generation)) = tx.session_of_refresh_token(token.hash()).await? else {
+        let Some(mut session) = tx.session(id).await? else { return refused() };
+        let generation = app.keys.generation_of(id, session.generation, token);
+        let Some(generation) = generation.filter(|_| session.client_id == service.client_id) else {
             return refused();
         };
-        if session.client_id != service.client_id {
-            return refused();
-        }
         let lifetimes = &app.settings.lifetimes;
         match session.refresh(generation, tx.now, lifetimes.retry_window) {
             Refresh::Dead => return refused(),
@@ -200,8 +206,7 @@ async fn run_refresh(
             }
             Refresh::Rotate => {
                 let idle_until = tx.now.plus(lifetimes.refresh_idle).min(session.expires_at);
-                let successor = app.keys.refresh_token(session.id, session.generation + 1);
-                if tx.rotate(&session, idle_until, &successor).await? {
+                if tx.rotate(&session, idle_until).await? {
                     session.generation += 1;
                     session.idle_until = idle_until;
                     return Ok(Ok(session));

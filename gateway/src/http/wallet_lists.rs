@@ -45,7 +45,12 @@ pub(super) async fn challenges(
     proved: Proved,
 ) -> Result<Json<WalletChallengeList>, ApiError> {
     let proof = app.use_up(proved.proof).await?;
-    let open = app.store.read().await?.open_challenges_of_wallet(proof.did(), MAX_CHALLENGES).await?;
+    let open = app
+        .store
+        .read()
+        .await?
+        .open_challenges_of_wallet(proof.did(), &app.keys.person_key(proof.did()), MAX_CHALLENGES)
+        .await?;
     let now = app.clock.now();
     let challenges = open
         .into_iter()

@@ -8,9 +8,10 @@ mod ring;
 
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac as _};
-use miid_protocol::secret::{AuthorizationCode, RefreshToken, Secret};
+use miid_protocol::secret::{AuthorizationCode, Kind, RefreshToken, Secret};
 use miid_protocol::{ChallengeId, Did, SessionId, SigningKey, jws};
 use sha2::Sha256;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 pub use file::{KeyFileError, load_or_create};
@@ -20,9 +21,9 @@ pub use ring::{KeyRing, KeyRow, NEXT_KEY_LEAD, PREVIOUS_KEY_TAIL};
 /// Everything that is derived from the key file.
 pub struct ServerKeys {
     master: Zeroizing<[u8; 32]>,
-    codes: Zeroizing<[u8; 32]>,
+    codes: Locator,
     numbers: Zeroizing<[u8; 32]>,
-    refresh: Zeroizing<[u8; 32]>,
+    refresh: Locator,
     hints: Zeroizing<[u8; 32]>,
 }
 
@@ -31,9 +32,9 @@ impl ServerKeys {
     pub fn new(master: Zeroizing<[u8; 32]>) -> Self {
         let sub = |label: &[u8]| derive(&master, label);
         Self {
-            codes: sub(b"miid/authorization-code/1"),
+            codes: Locator::new(&master, "miid/authorization-code/1"),
             numbers: sub(b"miid/match-code/1"),
-            refresh: sub(b"miid/refresh-token/1"),
+            refresh: Locator::new(&master, "miid/refresh-token/1"),
             hints: sub(b"miid/hint/1"),
             master,
         }
@@ -41,7 +42,12 @@ impl ServerKeys {
 
     /// The authorization code of a challenge's so-manieth approval.
     pub fn code(&self, challenge: ChallengeId, approval: i64) -> Secret<AuthorizationCode> {
-        Secret::from_bytes(mac(&self.codes, &[challenge.uuid().as_bytes(), &approval.to_be_bytes()]))
+        self.codes.secret(challenge.uuid(), approval)
+    }
+
+    /// The challenge that a code would be of. Whether it is, [`Self::code`] says.
+    pub fn challenge_of(&self, code: &Secret<AuthorizationCode>) -> Option<ChallengeId> {
+        ChallengeId::parse(&self.codes.locate(code)?.to_string()).ok()
     }
 
     /// The number that the page of an addressed challenge shows: two digits.
@@ -53,7 +59,23 @@ impl ServerKeys {
 
     /// The refresh token of a session's so-manieth generation.
     pub fn refresh_token(&self, session: SessionId, generation: i64) -> Secret<RefreshToken> {
-        Secret::from_bytes(mac(&self.refresh, &[session.uuid().as_bytes(), &generation.to_be_bytes()]))
+        self.refresh.secret(session.uuid(), generation)
+    }
+
+    /// The session that a refresh token would be of. Whether it is, [`Self::generation_of`] says.
+    pub fn session_of(&self, token: &Secret<RefreshToken>) -> Option<SessionId> {
+        SessionId::parse(&self.refresh.locate(token)?.to_string()).ok()
+    }
+
+    /// Which generation of a session's refresh tokens this is, looking from the newest back.
+    pub fn generation_of(
+        &self,
+        session: SessionId,
+        newest: i64,
+        token: &Secret<RefreshToken>,
+    ) -> Option<i64> {
+        let hash = token.hash();
+        (1..=newest).rev().find(|generation| self.refresh_token(session, *generation).hash() == hash)
     }
 
     /// What quotas count a hint by: keyed, so that a copy of the database names nobody who was only
@@ -75,6 +97,43 @@ impl ServerKeys {
     /// What a database remembers of the keys that it belongs to.
     pub fn fingerprint(&self) -> String {
         jws::encode(&derive(&self.master, b"miid/fingerprint/1")[..16])
+    }
+}
+
+/// Secrets that say whose they are to the holder of the key, and nothing to anybody else: 128 bits that
+/// authenticate, and the id encrypted under them (the SIV construction of RFC 5297, with HMAC-SHA-256). So a
+/// code or a token is found by its row's id, and neither it nor its hash is stored anywhere.
+struct Locator {
+    tag: Zeroizing<[u8; 32]>,
+    pad: Zeroizing<[u8; 32]>,
+}
+
+impl Locator {
+    fn new(master: &[u8; 32], label: &str) -> Self {
+        let sub = |part: &str| derive(master, format!("{label}/{part}").as_bytes());
+        Self { tag: sub("tag"), pad: sub("pad") }
+    }
+
+    fn secret<K: Kind>(&self, id: Uuid, number: i64) -> Secret<K> {
+        let tag = mac(&self.tag, &[id.as_bytes(), &number.to_be_bytes()]);
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&tag[..16]);
+        bytes[16..].copy_from_slice(id.as_bytes());
+        self.toggle(&mut bytes);
+        Secret::from_bytes(bytes)
+    }
+
+    fn locate<K: Kind>(&self, secret: &Secret<K>) -> Option<Uuid> {
+        let mut bytes = Zeroizing::new(secret.bytes()?);
+        self.toggle(&mut bytes);
+        Uuid::from_slice(&bytes[16..]).ok()
+    }
+
+    /// Encrypts or decrypts the id under the tag.
+    fn toggle(&self, bytes: &mut [u8; 32]) {
+        let (tag, id) = bytes.split_at_mut(16);
+        let pad = mac(&self.pad, &[tag]);
+        id.iter_mut().zip(pad).for_each(|(byte, pad)| *byte ^= pad);
     }
 }
 
@@ -112,6 +171,17 @@ mod tests {
         assert_eq!(keys.code(id, 1).expose(), again.code(id, 1).expose());
         assert_ne!(keys.code(id, 1).expose(), keys.code(id, 2).expose());
         assert_ne!(keys.code(id, 1).expose(), other.code(id, 1).expose());
+        assert_eq!(keys.challenge_of(&keys.code(id, 3)), Some(id));
+        assert_ne!(other.challenge_of(&keys.code(id, 3)), Some(id));
+        let session = SessionId::from_uuid(id.uuid());
+        let token = keys.refresh_token(session, 3);
+        assert_eq!(keys.session_of(&token), Some(session));
+        assert_eq!(keys.generation_of(session, 9, &token), Some(3));
+        assert_eq!(keys.generation_of(session, 2, &token), None);
+        assert_ne!(
+            keys.challenge_of(&Secret::parse(&token.expose().replace("_rt_", "_ac_")).expect("a code")),
+            Some(id)
+        );
         assert_eq!(keys.match_code(id).len(), 2);
         assert_ne!(keys.fingerprint(), other.fingerprint());
         assert_ne!(keys.hint_key("alice"), keys.hint_key("bob"));

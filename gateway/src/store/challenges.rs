@@ -1,6 +1,5 @@
 //! Challenges: opened within quotas, found by whoever may see them, and moved on by compare-and-set.
 
-use miid_protocol::secret::SecretHash;
 use miid_protocol::service::{Binding, DenyReason, ExpireReason};
 use miid_protocol::statement::Made;
 use miid_protocol::{ChallengeId, ClientId, Did, Handle, SessionId, Timestamp};
@@ -19,7 +18,7 @@ macro_rules! columns {
     () => {
         "c.id, c.version, c.client_id, c.did, c.hint_key, c.person_key, c.known_browser, c.binding, c.nonce,
          c.request, c.code_challenge, c.state, c.reason, c.created_at, c.expires_at, c.changed_at, c.approvals,
-         c.code_hash, c.code_expires_at, c.scopes, c.disclosure, c.statement, c.session_id"
+         c.code_expires_at, c.scopes, c.disclosure, c.statement, c.session_id"
     };
 }
 
@@ -95,7 +94,7 @@ impl Tx {
         self.lock(&format!("hint/{}", challenge.hint_key)).await?;
         let mut row = self.for_opening(&challenge, handle, &key).await?;
         if let (Some(did), Some(person_key)) = (row.opt_text(4)?, row.opt_text(5)?) {
-            challenge.did = Some(parsed(&did, Did::parse)?);
+            challenge.did = Some(parsed(&did, Did::from_stored)?);
             challenge.person_key = person_key;
             if self.conn().is_postgres() || self.is_touched(&format!("person/{}", challenge.person_key)) {
                 row = self.for_opening(&challenge, handle, &key).await?;
@@ -167,7 +166,7 @@ impl Tx {
                                               THEN 1 END) AS unknown,
                                    count(*) AS pending, min(expires_at) AS first_ends
                             FROM challenges
-                            WHERE state = 'pending' AND expires_at > $4 AND person_key =
+                            WHERE state = 'pending' AND deadline > $4 AND person_key =
                                 COALESCE((SELECT person_key FROM handles
                                           WHERE handle = $1 AND frozen_until IS NULL), $5)) AS n
                       LEFT JOIN handles h ON h.handle = $1 AND h.frozen_until IS NULL
@@ -281,39 +280,30 @@ impl Tx {
         Ok(row.as_ref().map(|row| from_row(row, 0)).transpose()?)
     }
 
-    /// The challenge that a code belongs to, whoever presents it, and who its person is at its service, if
-    /// the person has been there before.
-    pub async fn challenge_of_code(
+    /// A challenge whose code somebody presents, and who its person is at its service, if the person has
+    /// been there before.
+    pub async fn challenge_for_exchange(
         &mut self,
-        hash: SecretHash,
+        id: ChallengeId,
     ) -> Result<Option<(Challenge, Option<String>)>, StoreError> {
         let sql = concat!(
-            "-- challenge_of_code
+            "-- challenge_for_exchange
              SELECT (SELECT sub FROM subjects s WHERE s.client_id = c.client_id AND s.did = c.did), ",
             columns!(),
-            " FROM challenges c WHERE c.code_hash = $1"
+            " FROM challenges c WHERE c.id = $1"
         );
-        let hash = hash.to_text();
-        let read = async |tx: &mut Self| -> Result<Option<(Challenge, Option<String>)>, StoreError> {
-            let row = tx.conn().optional(sql, values![&hash]).await?;
-            Ok(row.map(|row| Ok::<_, sqlx::Error>((from_row(&row, 1)?, row.opt_text(0)?))).transpose()?)
-        };
-        let found = read(self).await?;
-        // The code does not say whose it is; what was found does, and whether that is kept back.
-        match &found {
-            Some((challenge, _)) => {
-                let person = challenge.did.as_ref().map(Did::as_str).unwrap_or_default();
-                let names = [
-                    format!("challenge/{}", challenge.id),
-                    format!("subject/{}/{person}", challenge.client_id),
-                ];
-                if names.iter().any(|name| self.is_touched(name)) {
-                    self.about_to_read(&names).await?;
-                    return read(self).await;
-                }
-                Ok(found)
+        self.about_to_read(&[format!("challenge/{id}")]).await?;
+        loop {
+            let row = self.conn().optional(sql, values![&id.to_string()]).await?;
+            let Some(row) = row else { return Ok(None) };
+            let (challenge, sub) = (from_row(&row, 1)?, row.opt_text(0)?);
+            // Whose it is, only the row says; the person's first sign-in there may be kept back.
+            let person = challenge.did.as_ref().map(Did::as_str).unwrap_or_default();
+            let name = format!("subject/{}/{person}", challenge.client_id);
+            if !self.is_touched(&name) {
+                return Ok(Some((challenge, sub)));
             }
-            None => Ok(None),
+            self.about_to_read(&[name]).await?;
         }
     }
 
@@ -321,11 +311,7 @@ impl Tx {
     pub async fn lapsed_challenges(&mut self, limit: i64) -> Result<Vec<Challenge>, StoreError> {
         self.write_pending().await?;
         let now = self.now;
-        let sql = select!(
-            "WHERE (c.state = 'pending' AND c.expires_at <= $1)
-                OR (c.state = 'approved' AND c.code_expires_at <= $1)
-             ORDER BY c.id LIMIT $2"
-        );
+        let sql = select!("WHERE c.deadline <= $1 ORDER BY c.deadline LIMIT $2");
         let rows = self.conn().all(sql, values![now, limit]).await?;
         Ok(rows.iter().map(|row| from_row(row, 0)).collect::<sqlx::Result<_>>()?)
     }
@@ -335,7 +321,8 @@ static OPENED: Rows = Rows::new(
     "-- insert_challenges
      INSERT INTO challenges
          (id, version, client_id, did, hint_key, person_key, known_browser, binding, nonce, request,
-          code_challenge, idempotency_key, state, created_at, expires_at, changed_at, approvals)",
+          code_challenge, idempotency_key, state, created_at, expires_at, changed_at, deadline,
+          approvals)",
     &[
         Column::Text,
         Column::Int,
@@ -350,6 +337,7 @@ static OPENED: Rows = Rows::new(
         Column::Text,
         Column::Text,
         Column::Text,
+        Column::Int,
         Column::Int,
         Column::Int,
         Column::Int,
@@ -379,6 +367,7 @@ pub(super) async fn write_opened(conn: &mut Conn<'_>, opened: &[Challenge]) -> R
             Value::from(challenge.created_at),
             Value::from(challenge.expires_at),
             Value::from(challenge.changed_at),
+            Value::from(challenge.deadline().map(Timestamp::millis)),
             Value::from(challenge.approvals),
         ]
     });
@@ -388,7 +377,7 @@ pub(super) async fn write_opened(conn: &mut Conn<'_>, opened: &[Challenge]) -> R
 
 static MOVED: Rows = Rows::new(
     "-- advance
-     WITH v (id, version, state, reason, changed_at, approvals, code_hash, code_expires_at, scopes, disclosure,
+     WITH v (id, version, state, reason, changed_at, deadline, approvals, code_expires_at, scopes, disclosure,
              statement, session_id) AS (",
     &[
         Column::Text,
@@ -397,7 +386,7 @@ static MOVED: Rows = Rows::new(
         Column::Text,
         Column::Int,
         Column::Int,
-        Column::Text,
+        Column::Int,
         Column::Int,
         Column::Text,
         Column::Text,
@@ -407,7 +396,7 @@ static MOVED: Rows = Rows::new(
     ")
      UPDATE challenges
      SET version = v.version, state = v.state, reason = v.reason, changed_at = v.changed_at,
-         approvals = v.approvals, code_hash = v.code_hash, code_expires_at = v.code_expires_at,
+         deadline = v.deadline, approvals = v.approvals, code_expires_at = v.code_expires_at,
          scopes = v.scopes, disclosure = v.disclosure, statement = v.statement, session_id = v.session_id
      FROM v WHERE challenges.id = v.id AND challenges.version = v.version - 1",
 );
@@ -422,8 +411,8 @@ pub(super) async fn write_moved(conn: &mut Conn<'_>, moved: &[Challenge]) -> Res
             Value::from(columns.state),
             Value::from(columns.reason),
             Value::from(challenge.changed_at),
+            Value::from(challenge.deadline().map(Timestamp::millis)),
             Value::from(challenge.approvals),
-            Value::from(columns.code_hash.as_deref()),
             Value::from(columns.code_expires_at),
             Value::from(columns.scopes.as_deref()),
             Value::from(columns.disclosure),
@@ -453,9 +442,7 @@ impl Reader {
         client_id: &ClientId,
         limit: i64,
     ) -> Result<Vec<Challenge>, StoreError> {
-        let sql = select!(
-            "WHERE c.client_id = $1 AND c.state IN ('pending', 'approved') ORDER BY c.id DESC LIMIT $2"
-        );
+        let sql = select!("WHERE c.client_id = $1 AND c.deadline IS NOT NULL ORDER BY c.id DESC LIMIT $2");
         let rows = self.conn().all(sql, values![client_id.as_str(), limit]).await?;
         Ok(rows.iter().map(|row| from_row(row, 0)).collect::<sqlx::Result<_>>()?)
     }
@@ -464,11 +451,13 @@ impl Reader {
     pub async fn open_challenges_of_wallet(
         &mut self,
         did: &Did,
+        person_key: &str,
         limit: i64,
     ) -> Result<Vec<Challenge>, StoreError> {
-        let sql =
-            select!("WHERE c.did = $1 AND c.state IN ('pending', 'approved') ORDER BY c.id DESC LIMIT $2");
-        let rows = self.conn().all(sql, values![did.as_str(), limit]).await?;
+        let sql = select!(
+            "WHERE c.person_key = $1 AND c.did = $2 AND c.deadline IS NOT NULL ORDER BY c.id DESC LIMIT $3"
+        );
+        let rows = self.conn().all(sql, values![person_key, did.as_str(), limit]).await?;
         Ok(rows.iter().map(|row| from_row(row, 0)).collect::<sqlx::Result<_>>()?)
     }
 }
@@ -499,7 +488,6 @@ fn binding_text(binding: Binding) -> &'static str {
 struct Columns<'a> {
     state: &'static str,
     reason: Option<&'static str>,
-    code_hash: Option<String>,
     code_expires_at: Option<i64>,
     scopes: Option<String>,
     disclosure: Option<&'a str>,
@@ -512,7 +500,6 @@ impl<'a> Columns<'a> {
         let mut columns = Self {
             state: "pending",
             reason: None,
-            code_hash: None,
             code_expires_at: None,
             scopes: None,
             disclosure: None,
@@ -523,13 +510,11 @@ impl<'a> Columns<'a> {
             State::Pending => {}
             State::Approved(approved) => {
                 columns.state = "approved";
-                columns.code_hash = Some(approved.code_hash.to_text());
                 columns.code_expires_at = Some(approved.code_expires_at.millis());
                 columns.grant(&approved.grant);
             }
             State::Active(active) => {
                 columns.state = "active";
-                columns.code_hash = Some(active.code_hash.to_text());
                 columns.session_id = Some(active.session_id.to_string());
                 columns.grant(&active.grant);
             }
@@ -557,27 +542,21 @@ fn from_row(row: &Row, i: usize) -> sqlx::Result<Challenge> {
     let damaged = |what: &'static str| sqlx::Error::Decode(what.into());
     let reason = row.opt_text(i + 12)?;
     let reason = reason.as_deref().unwrap_or_default();
-    let code_hash = || -> sqlx::Result<SecretHash> {
-        let text = row.opt_text(i + 17)?;
-        text.as_deref().and_then(SecretHash::from_text).ok_or(damaged("a challenge without its code's hash"))
-    };
     let grant = || -> sqlx::Result<Grant> {
         Ok(Grant {
-            scopes: super::sessions::list_from(&row.opt_text(i + 19)?.unwrap_or_default())?,
-            disclosure: row.opt_text(i + 20)?,
-            statement: row.opt_text(i + 21)?.unwrap_or_default(),
+            scopes: super::sessions::list_from(&row.opt_text(i + 18)?.unwrap_or_default())?,
+            disclosure: row.opt_text(i + 19)?,
+            statement: row.opt_text(i + 20)?.unwrap_or_default(),
         })
     };
     let state = match row.text(i + 11)?.as_str() {
         "pending" => State::Pending,
         "approved" => State::Approved(Approved {
-            code_hash: code_hash()?,
-            code_expires_at: Timestamp::from_millis(row.opt_int(i + 18)?.unwrap_or_default()),
+            code_expires_at: Timestamp::from_millis(row.opt_int(i + 17)?.unwrap_or_default()),
             grant: grant()?,
         }),
         "active" => State::Active(Active {
-            code_hash: code_hash()?,
-            session_id: parsed(&row.opt_text(i + 22)?.unwrap_or_default(), SessionId::parse)?,
+            session_id: parsed(&row.opt_text(i + 21)?.unwrap_or_default(), SessionId::parse)?,
             grant: grant()?,
         }),
         "denied" => State::Denied(DenyReason::parse(reason).ok_or(damaged("a denial without its reason"))?),
@@ -590,7 +569,7 @@ fn from_row(row: &Row, i: usize) -> sqlx::Result<Challenge> {
         id: parsed(&row.text(i)?, ChallengeId::parse)?,
         version: row.int(i + 1)?,
         client_id: parsed(&row.text(i + 2)?, ClientId::parse)?,
-        did: row.opt_text(i + 3)?.map(|text| parsed(&text, Did::parse)).transpose()?,
+        did: row.opt_text(i + 3)?.map(|text| parsed(&text, Did::from_stored)).transpose()?,
         hint_key: row.text(i + 4)?,
         person_key: row.text(i + 5)?,
         known_browser: row.int(i + 6)? != 0,

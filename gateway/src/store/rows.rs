@@ -1,13 +1,13 @@
 //! Many rows in one statement. SQLite is asked over a channel to a thread of its own, PostgreSQL over a
 //! socket: either way the trip costs more than the row. So the rows of a whole transaction travel
-//! together, as parameters of a `VALUES` list; its text is made once for each of a few lengths.
+//! together, as parameters of a `VALUES` list; its text is made once for each length.
 
 use std::sync::OnceLock;
 
 use super::db::{Conn, Value};
 
-/// Lengths that texts are made for, longest first; a list of any length is sent in such pieces.
-const LENGTHS: [usize; 6] = [32, 16, 8, 4, 2, 1];
+/// Longest list that a text is made for; a longer one is sent in pieces.
+const LONGEST: usize = 32;
 
 /// The type of a column: PostgreSQL wants it said, SQLite does not mind.
 #[derive(Clone, Copy)]
@@ -21,39 +21,35 @@ pub(super) struct Rows {
     head: &'static str,
     columns: &'static [Column],
     tail: &'static str,
-    texts: [OnceLock<&'static str>; LENGTHS.len()],
+    texts: [OnceLock<&'static str>; LONGEST],
 }
 
 impl Rows {
     /// From parts that stand in the source: nothing that a caller sent gets into the text.
     pub(super) const fn new(head: &'static str, columns: &'static [Column], tail: &'static str) -> Self {
-        Self { head, columns, tail, texts: [const { OnceLock::new() }; LENGTHS.len()] }
+        Self { head, columns, tail, texts: [const { OnceLock::new() }; LONGEST] }
     }
 
     /// Runs it for all rows; says how many rows of the table it changed.
     pub(super) async fn execute<'v>(
         &self,
         conn: &mut Conn<'_>,
-        rows: impl ExactSizeIterator<Item = Vec<Value<'v>>>,
+        rows: impl Iterator<Item = Vec<Value<'v>>>,
     ) -> sqlx::Result<u64> {
-        let mut left = rows.len();
+        let width = self.columns.len();
         let values: Vec<Value<'v>> = rows.flatten().collect();
-        let mut sent = 0;
         let mut changed = 0;
-        while left > 0 {
-            let at = LENGTHS.iter().position(|length| *length <= left).unwrap_or(LENGTHS.len() - 1);
-            let count = LENGTHS[at] * self.columns.len();
-            changed += conn.execute(self.text(at), &values[sent..sent + count]).await?;
-            sent += count;
-            left -= LENGTHS[at];
+        for piece in values.chunks(LONGEST * width) {
+            changed += conn.execute(self.text(piece.len() / width), piece).await?;
         }
         Ok(changed)
     }
 
-    fn text(&self, at: usize) -> &'static str {
-        self.texts[at].get_or_init(|| {
+    /// The text for so many rows, from 1 to [`LONGEST`].
+    fn text(&self, rows: usize) -> &'static str {
+        self.texts[rows - 1].get_or_init(|| {
             let mut parameter = 0;
-            let rows: Vec<String> = (0..LENGTHS[at])
+            let lists: Vec<String> = (0..rows)
                 .map(|_| {
                     let columns = self.columns.iter().map(|column| {
                         parameter += 1;
@@ -65,8 +61,8 @@ impl Rows {
                     format!("({})", columns.collect::<Vec<_>>().join(", "))
                 })
                 .collect();
-            // Kept for ever: a handful of texts for each statement, and the drivers cache by text.
-            Box::leak(format!("{} VALUES {} {}", self.head, rows.join(", "), self.tail).into_boxed_str())
+            // Kept for ever: at most 32 texts for each statement, and the drivers cache by text.
+            Box::leak(format!("{} VALUES {} {}", self.head, lists.join(", "), self.tail).into_boxed_str())
         })
     }
 }

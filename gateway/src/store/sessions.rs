@@ -1,7 +1,6 @@
 //! Sessions and their refresh tokens.
 
 use miid_protocol::events::{ServiceEvent, WalletEvent};
-use miid_protocol::secret::{RefreshToken, Secret, SecretHash};
 use miid_protocol::service::RevokeReason;
 use miid_protocol::statement::Made;
 use miid_protocol::{ChallengeId, ClientId, Did, SessionId, Timestamp};
@@ -33,16 +32,11 @@ impl Tx {
         self.pending.subjects.push((client_id.to_string(), did.to_string(), sub.to_owned()));
     }
 
-    /// Opens a session with its first refresh token. `session_created` was announced by the step that led
-    /// here.
-    pub fn open_session(&mut self, session: &Session, refresh: &Secret<RefreshToken>) {
+    /// Opens a session. `session_created` was announced by the step that led here.
+    pub fn open_session(&mut self, session: &Session) {
         self.touch(format!("sessions/{}/{}", session.client_id, session.did));
+        self.touch(format!("session/{}", session.id));
         self.pending.sessions.push(session.clone());
-        self.keep_refresh_token(session.id, session.generation, refresh);
-    }
-
-    fn keep_refresh_token(&mut self, session: SessionId, generation: i64, token: &Secret<RefreshToken>) {
-        self.pending.refresh_tokens.push((token.hash().to_text(), session.to_string(), generation));
     }
 
     /// Ends every session of a person at a service, because there is going to be a new one.
@@ -88,32 +82,8 @@ impl Tx {
         });
     }
 
-    /// The session that a refresh token belongs to, and the token's generation.
-    pub async fn session_of_refresh_token(
-        &mut self,
-        hash: SecretHash,
-    ) -> Result<Option<(Session, i64)>, StoreError> {
-        let token = self
-            .conn()
-            .optional(
-                "-- session_of_refresh_token
-                 SELECT session_id, generation FROM refresh_tokens WHERE hash = $1",
-                values![&hash.to_text()],
-            )
-            .await?;
-        let Some(token) = token else { return Ok(None) };
-        let (id, generation) = (token.text(0)?, token.int(1)?);
-        let row = self.conn().optional(select!("WHERE id = $1"), values![&id]).await?;
-        Ok(row.as_ref().map(from_row).transpose()?.map(|session| (session, generation)))
-    }
-
     /// Moves a session to its next refresh token. False where somebody else did.
-    pub async fn rotate(
-        &mut self,
-        session: &Session,
-        idle_until: Timestamp,
-        successor: &Secret<RefreshToken>,
-    ) -> Result<bool, StoreError> {
+    pub async fn rotate(&mut self, session: &Session, idle_until: Timestamp) -> Result<bool, StoreError> {
         let now = self.now;
         let rows = self
             .conn()
@@ -124,11 +94,7 @@ impl Tx {
                 values![&session.id.to_string(), session.generation, now, idle_until],
             )
             .await?;
-        if rows == 0 {
-            return Ok(false);
-        }
-        self.keep_refresh_token(session.id, session.generation + 1, successor);
-        Ok(true)
+        Ok(rows == 1)
     }
 
     /// Ends a session, tells everyone, and gives back when it ended: now, or earlier by somebody else.
@@ -167,6 +133,7 @@ impl Tx {
 
     /// A session by its id, whoever's it is.
     pub async fn session(&mut self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        self.about_to_read(&[format!("session/{id}")]).await?;
         let row = self.conn().optional(select!("WHERE id = $1"), values![&id.to_string()]).await?;
         Ok(row.as_ref().map(from_row).transpose()?)
     }
@@ -204,24 +171,6 @@ impl Reader {
     pub async fn session(&mut self, id: SessionId) -> Result<Option<Session>, StoreError> {
         let row = self.conn().optional(select!("WHERE id = $1"), values![&id.to_string()]).await?;
         Ok(row.as_ref().map(from_row).transpose()?)
-    }
-
-    /// The session that a refresh token belongs to, and the token's generation.
-    pub async fn session_of_refresh_token(
-        &mut self,
-        hash: SecretHash,
-    ) -> Result<Option<(Session, i64)>, StoreError> {
-        let token = self
-            .conn()
-            .optional(
-                "-- session_of_refresh_token
-                 SELECT session_id, generation FROM refresh_tokens WHERE hash = $1",
-                values![&hash.to_text()],
-            )
-            .await?;
-        let Some(token) = token else { return Ok(None) };
-        let (id, generation) = (parsed(&token.text(0)?, SessionId::parse)?, token.int(1)?);
-        Ok(self.session(id).await?.map(|session| (session, generation)))
     }
 
     /// A page of a service's live sessions, oldest first, after `after`.
@@ -323,24 +272,6 @@ pub(super) async fn write_sessions(conn: &mut Conn<'_>, sessions: &[Session]) ->
     Ok(())
 }
 
-static REFRESH_TOKENS: Rows = Rows::new(
-    "-- insert_refresh_tokens
-     INSERT INTO refresh_tokens (hash, session_id, generation)",
-    &[Column::Text, Column::Text, Column::Int],
-    "",
-);
-
-pub(super) async fn write_refresh_tokens(
-    conn: &mut Conn<'_>,
-    tokens: &[(String, String, i64)],
-) -> Result<(), StoreError> {
-    let rows = tokens.iter().map(|(hash, session, generation)| {
-        vec![Value::from(hash), Value::from(session), Value::from(*generation)]
-    });
-    REFRESH_TOKENS.execute(conn, rows).await?;
-    Ok(())
-}
-
 /// A list of names, as one text column.
 pub(super) fn list_text(names: &[String]) -> String {
     match serde_json::to_string(names) {
@@ -368,7 +299,7 @@ fn from_row(row: &Row) -> sqlx::Result<Session> {
         id: parsed(&row.text(0)?, SessionId::parse)?,
         challenge_id: parsed(&row.text(1)?, ChallengeId::parse)?,
         client_id: parsed(&row.text(2)?, ClientId::parse)?,
-        did: parsed(&row.text(3)?, Did::parse)?,
+        did: parsed(&row.text(3)?, Did::from_stored)?,
         sub: row.text(4)?,
         scopes: list_from(&row.text(5)?)?,
         disclosure: row.opt_text(6)?,

@@ -6,6 +6,7 @@ use miid_protocol::{Lifetime, Timestamp};
 
 use super::db::values;
 use super::{Store, StoreError, Tx};
+use crate::clock;
 
 /// Rows per transaction: small enough that nobody waits long behind one.
 const BATCH: i64 = 100;
@@ -58,14 +59,9 @@ impl Store {
     /// Deletes what nobody can need any more. Meant to run every minute or so.
     pub async fn sweep_remains(&self, retention: Retention) -> Result<u64, StoreError> {
         let mut deleted = 0;
-        for kind in [
-            Remains::Proofs,
-            Remains::Events,
-            Remains::Challenges,
-            Remains::Tokens,
-            Remains::Sessions,
-            Remains::Streams,
-        ] {
+        for kind in
+            [Remains::Proofs, Remains::Events, Remains::Challenges, Remains::Sessions, Remains::Streams]
+        {
             for _ in 0..MAX_BATCHES {
                 let n = self.write("sweep_remains", move |tx| Box::pin(delete(tx, kind, retention))).await?;
                 deleted += n;
@@ -102,7 +98,6 @@ enum Remains {
     Proofs,
     Events,
     Challenges,
-    Tokens,
     Sessions,
     Streams,
 }
@@ -134,20 +129,9 @@ async fn delete(tx: &mut Tx, kind: Remains, retention: Retention) -> Result<u64,
                 "-- delete_old_challenges
                  DELETE FROM challenges WHERE id IN
                      (SELECT c.id FROM challenges c LEFT JOIN sessions s ON s.id = c.session_id
-                      WHERE c.created_at < $1 AND c.state NOT IN ('pending', 'approved')
-                        AND (s.id IS NULL OR s.revoked_at IS NOT NULL)
-                      ORDER BY c.created_at LIMIT $2)",
-                values![ended, BATCH],
-            )
-            .await?
-        }
-        Remains::Tokens => {
-            conn.execute(
-                "-- delete_old_refresh_tokens
-                 DELETE FROM refresh_tokens WHERE hash IN
-                     (SELECT t.hash FROM sessions s JOIN refresh_tokens t ON t.session_id = s.id
-                      WHERE s.revoked_at < $1 LIMIT $2)",
-                values![ended, BATCH],
+                      WHERE c.id < $1 AND c.deadline IS NULL AND (s.id IS NULL OR s.revoked_at IS NOT NULL)
+                      ORDER BY c.id LIMIT $2)",
+                values![&clock::uuid_v7_floor(ended), BATCH],
             )
             .await?
         }
@@ -155,9 +139,8 @@ async fn delete(tx: &mut Tx, kind: Remains, retention: Retention) -> Result<u64,
             conn.execute(
                 "-- delete_old_sessions
                  DELETE FROM sessions WHERE id IN
-                     (SELECT s.id FROM sessions s WHERE s.revoked_at < $1
-                        AND NOT EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.session_id = s.id) LIMIT $2)",
-                values![ended, BATCH],
+                     (SELECT id FROM sessions WHERE id < $1 AND revoked_at < $2 ORDER BY id LIMIT $3)",
+                values![&clock::uuid_v7_floor(ended), ended, BATCH],
             )
             .await?
         }

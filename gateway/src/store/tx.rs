@@ -51,7 +51,6 @@ pub(super) struct Pending {
     pub(super) moved: Vec<Challenge>,
     pub(super) subjects: Vec<(String, String, String)>,
     pub(super) sessions: Vec<Session>,
-    pub(super) refresh_tokens: Vec<(String, String, i64)>,
 }
 
 struct Outgoing {
@@ -135,7 +134,6 @@ impl Tx {
         challenges::write_moved(&mut conn, &pending.moved).await?;
         sessions::write_subjects(&mut conn, &pending.subjects).await?;
         sessions::write_sessions(&mut conn, &pending.sessions).await?;
-        sessions::write_refresh_tokens(&mut conn, &pending.refresh_tokens).await?;
         audit::write(&mut conn, &audit, now).await
     }
 

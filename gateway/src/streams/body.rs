@@ -14,12 +14,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use miid_protocol::events::{RESYNC, RETRY_MS};
-use miid_protocol::secret::SecretHash;
+use miid_protocol::service::ChallengeStatus;
 use miid_protocol::{ChallengeId, ClientId};
 
 use super::hub::{Guard, Hint};
 use super::{LogEvent, StreamKey};
-use crate::domain::State;
 use crate::keys::ServerKeys;
 use crate::store::{LogPage, Position, Store, StoreError};
 
@@ -231,12 +230,10 @@ impl Rest {
         approval: i64,
     ) -> Result<bool, StoreError> {
         let Ok(id) = ChallengeId::parse(about) else { return Ok(false) };
-        let hash: SecretHash = self.keys.code(id, approval).hash();
         let found = reader.challenge_of_service(id, client_id).await?;
         let now = self.store.clock().now();
-        Ok(found.is_some_and(|challenge| match challenge.state {
-            State::Approved(approved) => approved.code_hash == hash && now < approved.code_expires_at,
-            _ => false,
+        Ok(found.is_some_and(|challenge| {
+            challenge.approvals == approval && challenge.standing(now).0 == ChallengeStatus::Approved
         }))
     }
 }

@@ -45,11 +45,13 @@ CREATE UNIQUE INDEX handles_held ON handles (did) WHERE frozen_until IS NULL;
 CREATE TABLE subjects (
     client_id TEXT NOT NULL,
     did       TEXT NOT NULL,
-    sub       TEXT NOT NULL UNIQUE,
+    sub       TEXT NOT NULL,
     PRIMARY KEY (client_id, did)
-);
+) WITHOUT ROWID;
 
--- Requests to sign in. `version` makes every change a compare-and-set.
+-- Requests to sign in. `version` makes every change a compare-and-set. `deadline` is what sweeps and
+-- lists go by: when a pending or approved one is over, null for all others. Codes are nowhere: they are
+-- derived from the key file, the id and `approvals`.
 CREATE TABLE challenges (
     id              TEXT PRIMARY KEY,
     version         BIGINT NOT NULL,
@@ -68,20 +70,20 @@ CREATE TABLE challenges (
     created_at      BIGINT NOT NULL,
     expires_at      BIGINT NOT NULL,   -- of pending
     changed_at      BIGINT NOT NULL,
+    deadline        BIGINT,
     approvals       BIGINT NOT NULL,   -- how often it was approved; each has a code of its own
-    code_hash       TEXT UNIQUE,
     code_expires_at BIGINT,
     scopes          TEXT,              -- granted, JSON array
     disclosure      TEXT,              -- shared; can be erased, the statement holds its digest only
     statement       TEXT,              -- the signed approval
     session_id      TEXT
-);
-CREATE INDEX challenges_live ON challenges (person_key) WHERE state = 'pending';
-CREATE INDEX challenges_open ON challenges (client_id) WHERE state IN ('pending', 'approved');
-CREATE INDEX challenges_wallet ON challenges (did) WHERE state IN ('pending', 'approved');
-CREATE INDEX challenges_by_age ON challenges (created_at);
+) WITHOUT ROWID;
+CREATE INDEX challenges_of_person ON challenges (person_key) WHERE deadline IS NOT NULL;
+CREATE INDEX challenges_of_service ON challenges (client_id, id) WHERE deadline IS NOT NULL;
+CREATE INDEX challenges_by_deadline ON challenges (deadline) WHERE deadline IS NOT NULL;
 
--- What an approval became.
+-- What an approval became. Refresh tokens are nowhere: they are derived from the key file, the id and
+-- `generation`.
 CREATE TABLE sessions (
     id            TEXT PRIMARY KEY,
     challenge_id  TEXT NOT NULL,
@@ -99,25 +101,16 @@ CREATE TABLE sessions (
     rotated_at    BIGINT NOT NULL,
     revoked_at    BIGINT,
     reason        TEXT
-);
+) WITHOUT ROWID;
 CREATE INDEX sessions_of_person ON sessions (did, client_id) WHERE revoked_at IS NULL;
 CREATE INDEX sessions_of_service ON sessions (client_id, id) WHERE revoked_at IS NULL;
 CREATE INDEX sessions_idle ON sessions (idle_until) WHERE revoked_at IS NULL;
-CREATE INDEX sessions_ended ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;
-
--- Every refresh token of a session, so that a spent one is recognised.
-CREATE TABLE refresh_tokens (
-    hash       TEXT PRIMARY KEY,
-    session_id TEXT NOT NULL,
-    generation BIGINT NOT NULL
-);
-CREATE INDEX refresh_tokens_of_session ON refresh_tokens (session_id);
 
 -- Proofs that were accepted, until they could not be accepted again anyway.
 CREATE TABLE proofs (
     id         TEXT PRIMARY KEY,       -- SHA-256 of DID and jti
     forget_at  BIGINT NOT NULL
-);
+) WITHOUT ROWID;
 CREATE INDEX proofs_by_age ON proofs (forget_at);
 
 -- Who decided what, for ever. A statement's jti is unique per DID for ever.
@@ -130,9 +123,10 @@ CREATE TABLE audit (
     challenge_id TEXT,
     session_id   TEXT,
     reason       TEXT,
-    jti_key      TEXT UNIQUE,          -- SHA-256 of DID and jti
+    jti_key      TEXT,                 -- SHA-256 of DID and jti
     statement    TEXT
-);
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX audit_jti ON audit (jti_key) WHERE jti_key IS NOT NULL;
 
 -- Logs that streams are read from, numbered per stream without gaps. A stream begins at the time of
 -- its first use, in milliseconds, so that the numbers of one that was forgotten never come again.
@@ -141,7 +135,7 @@ CREATE TABLE streams (
     head       BIGINT NOT NULL,
     pruned_to  BIGINT NOT NULL,
     touched_at BIGINT NOT NULL
-);
+) WITHOUT ROWID;
 CREATE TABLE events (
     stream    TEXT NOT NULL,
     seq       BIGINT NOT NULL,
@@ -151,6 +145,6 @@ CREATE TABLE events (
     about     TEXT,                    -- challenge, in a service's log
     approval  BIGINT,                  -- which approval's code belongs into it
     PRIMARY KEY (stream, seq)
-);
+) WITHOUT ROWID;
 CREATE INDEX events_by_age ON events (at);
 CREATE INDEX events_about ON events (about) WHERE about IS NOT NULL;
