@@ -145,7 +145,13 @@ async fn open(place: &Place) -> anyhow::Result<Store> {
 pub fn prepared(place: &Place) -> anyhow::Result<PathBuf> {
     let path = place.keys_path();
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)
+        let mut builder = std::fs::DirBuilder::new();
+        // Other users must not look into what lies there.
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+            .recursive(true)
+            .create(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
     Ok(path)

@@ -178,7 +178,8 @@ impl Settings {
         Retention {
             events: self.lifetimes.event_retention,
             events_per_stream: self.bounds.events_per_stream,
-            ended: self.lifetimes.ended_retention,
+            // What a session came from and what was shared with it stay at least as long as it can live.
+            ended: self.lifetimes.ended_retention.max(self.lifetimes.session_ttl),
         }
     }
 

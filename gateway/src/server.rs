@@ -2,7 +2,7 @@
 //! flight finish within a bound.
 
 use std::future::Future;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -195,7 +195,11 @@ fn say(line: &str) -> anyhow::Result<()> {
 fn init_logs(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MIID_GATEWAY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Colour is for eyes, not for files.
+        .with_ansi(std::io::stderr().is_terminal());
     // A second call, in tests, changes nothing.
     let _ = if json { logs.json().try_init() } else { logs.try_init() };
 }

@@ -127,8 +127,8 @@ impl World {
         });
         let approval =
             self.received().approval(&signed, challenge, &request, None).expect("a good statement");
-        let code_expires_at = Timestamp::from_millis(self.now.millis() + CODE_TTL_MS);
-        match challenge.approve(&approval, None, Some(&number), code_expires_at, self.now) {
+        let grant = (uuid::Uuid::nil(), Timestamp::from_millis(self.now.millis() + CODE_TTL_MS));
+        match challenge.approve(&approval, None, Some(&number), grant, self.now) {
             Ok(Approve::Approved(step)) => {
                 assert!(right);
                 Some(step)

@@ -9,6 +9,7 @@ use miid_protocol::request::SignInRequest;
 use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, EndReason, ExpireReason};
 use miid_protocol::statement::{Approval, Cancellation, Denial};
 use miid_protocol::{ChallengeId, ClientId, Did, SessionId, Timestamp};
+use uuid::Uuid;
 
 /// One request to sign in. What never changes stands beside [`State`], which does.
 #[derive(Debug, Clone)]
@@ -74,6 +75,8 @@ pub struct Approved {
 /// What the person granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
+    /// Its line in the audit log.
+    pub id: Uuid,
     /// A subset of what was asked.
     pub scopes: Vec<String>,
     /// What is shared, as the text that the statement signs.
@@ -206,13 +209,13 @@ impl Challenge {
     }
 
     /// `Pending → Approved`, or `Pending → Denied` where the number is wrong. `number` is what the
-    /// page shows; `None` for a linked challenge.
+    /// page shows; `None` for a linked challenge. The grant gets this id, its code lives until then.
     pub fn approve(
         &self,
         approval: &Approval,
         disclosure: Option<&str>,
         number: Option<&str>,
-        code_expires_at: Timestamp,
+        (grant_id, code_expires_at): (Uuid, Timestamp),
         now: Timestamp,
     ) -> Result<Approve, Refusal> {
         self.must_be_pending(now)?;
@@ -223,6 +226,7 @@ impl Challenge {
         let state = State::Approved(Approved {
             code_expires_at,
             grant: Grant {
+                id: grant_id,
                 scopes: approval.scopes().to_vec(),
                 disclosure: disclosure.map(str::to_owned),
                 statement: approval.made.statement().to_owned(),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use miid_protocol::events::SessionRevoked;
 use miid_protocol::service::RevokeReason;
 use miid_protocol::statement::Disclosure;
 use miid_protocol::{ChallengeId, ClientId, Did, Lifetime, SessionId, Timestamp};
+use uuid::Uuid;
 
 /// One session of a person at a service.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Session {
     pub sub: String,
     /// Granted.
     pub scopes: Vec<String>,
+    /// The approval that it came from.
+    pub grant_id: Uuid,
     /// Shared, as the text that the statement signs.
     pub disclosure: Option<String>,
     /// The signed approval.
@@ -84,11 +86,6 @@ impl Session {
             .map(|disclosure| disclosure.claims)
             .unwrap_or_default()
     }
-
-    /// What is told when it ends.
-    pub fn ended(&self, reason: RevokeReason, at: Timestamp) -> SessionRevoked {
-        SessionRevoked { session_id: self.id, sub: self.sub.clone(), reason, at }
-    }
 }
 
 #[cfg(test)]
@@ -105,6 +102,7 @@ mod tests {
             did: Did::of(&SigningKey::from_bytes(&[1; 32]).verifying_key()),
             sub: "s".into(),
             scopes: vec![],
+            grant_id: Uuid::nil(),
             disclosure: None,
             statement: String::new(),
             created_at: at(0),

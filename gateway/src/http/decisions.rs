@@ -11,6 +11,7 @@ use miid_protocol::{ChallengeId, Did, ErrorCode, Problem, SessionId};
 
 use super::extract::{PathId, Proved};
 use super::{ApiError, App};
+use crate::clock;
 use crate::domain::challenge::Approve;
 use crate::domain::{Challenge, Step};
 use crate::store::{ForDecision, StoreError, Tx, jti_key};
@@ -141,10 +142,10 @@ impl Deciding {
                 let request = challenge.parsed_request().ok_or(ErrorCode::InternalError)?;
                 let disclosure = self.disclosure.as_deref();
                 let approval = received.approval(signed, challenge, &request, disclosure)?;
-                let code_expires_at = now.plus(self.app.settings.lifetimes.code_ttl);
+                let grant = (clock::uuid_v7(now), now.plus(self.app.settings.lifetimes.code_ttl));
                 let number = self.app.keys.match_code(challenge.id);
                 let (step, refused) =
-                    match challenge.approve(&approval, disclosure, Some(&number), code_expires_at, now)? {
+                    match challenge.approve(&approval, disclosure, Some(&number), grant, now)? {
                         Approve::Approved(step) => (step, None),
                         Approve::WrongNumber(step) => (step, Some(ErrorCode::WrongMatchCode)),
                     };

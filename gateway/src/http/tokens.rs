@@ -146,6 +146,7 @@ impl Redeeming {
             did: did.clone(),
             sub,
             scopes: grant.scopes.clone(),
+            grant_id: grant.id,
             disclosure: grant.disclosure.clone(),
             statement: grant.statement.clone(),
             created_at: now,

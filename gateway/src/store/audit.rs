@@ -1,6 +1,7 @@
 //! The audit log, and the names of statements, which are unique per DID for ever.
 
 use miid_protocol::{Did, Timestamp, jws};
+use uuid::Uuid;
 
 use super::db::{Conn, Value, values};
 use super::rows::{Column, Rows};
@@ -10,6 +11,8 @@ use crate::clock;
 /// One line of the audit log.
 #[derive(Debug, Default, Clone)]
 pub struct AuditRow {
+    /// Its id, where something points at it; else a fresh one.
+    pub id: Option<Uuid>,
     /// What happened.
     pub action: &'static str,
     /// At which service.
@@ -68,7 +71,8 @@ static AUDIT: Rows = Rows::new(
 );
 
 pub(super) async fn write(conn: &mut Conn<'_>, audit: &[AuditRow], now: Timestamp) -> Result<(), StoreError> {
-    let ids: Vec<String> = audit.iter().map(|_| clock::uuid_v7(now).to_string()).collect();
+    let id = |row: &AuditRow| row.id.unwrap_or_else(|| clock::uuid_v7(now)).to_string();
+    let ids: Vec<String> = audit.iter().map(id).collect();
     let rows = audit.iter().zip(&ids).map(|(row, id)| {
         vec![
             Value::from(id),
@@ -84,5 +88,23 @@ pub(super) async fn write(conn: &mut Conn<'_>, audit: &[AuditRow], now: Timestam
         ]
     });
     AUDIT.execute(conn, rows).await?;
+    Ok(())
+}
+
+static DISCLOSURES: Rows = Rows::new(
+    "-- insert_disclosures
+     INSERT INTO disclosures (grant_id, disclosure)",
+    &[Column::Text, Column::Text],
+    "",
+);
+
+/// What was shared with approvals, beside the lines that they are in the log.
+pub(super) async fn write_disclosures(
+    conn: &mut Conn<'_>,
+    disclosures: &[(Uuid, String)],
+) -> Result<(), StoreError> {
+    let ids: Vec<String> = disclosures.iter().map(|(id, _)| id.to_string()).collect();
+    let rows = disclosures.iter().zip(&ids).map(|((_, text), id)| vec![Value::from(id), Value::from(text)]);
+    DISCLOSURES.execute(conn, rows).await?;
     Ok(())
 }

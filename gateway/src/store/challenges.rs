@@ -3,6 +3,7 @@
 use miid_protocol::service::{Binding, DenyReason, ExpireReason};
 use miid_protocol::statement::Made;
 use miid_protocol::{ChallengeId, ClientId, Did, Handle, SessionId, Timestamp};
+use uuid::Uuid;
 
 use super::db::{Conn, Row, Value, parsed, values};
 use super::proofs::proof_id;
@@ -18,13 +19,20 @@ macro_rules! columns {
     () => {
         "c.id, c.version, c.client_id, c.did, c.hint_key, c.person_key, c.known_browser, c.binding, c.nonce,
          c.request, c.code_challenge, c.state, c.reason, c.created_at, c.expires_at, c.changed_at, c.approvals,
-         c.code_expires_at, c.scopes, c.disclosure, c.statement, c.session_id"
+         c.code_expires_at, c.scopes, c.grant_id, a.statement, d.disclosure, c.session_id"
+    };
+}
+
+/// What stands beside a challenge once it was approved.
+macro_rules! joins {
+    () => {
+        " LEFT JOIN audit a ON a.id = c.grant_id LEFT JOIN disclosures d ON d.grant_id = c.grant_id "
     };
 }
 
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT ", columns!(), " FROM challenges c ", $rest)
+        concat!("SELECT ", columns!(), " FROM challenges c", joins!(), $rest)
     };
 }
 
@@ -170,7 +178,8 @@ impl Tx {
                                 COALESCE((SELECT person_key FROM handles
                                           WHERE handle = $1 AND frozen_until IS NULL), $5)) AS n
                       LEFT JOIN handles h ON h.handle = $1 AND h.frozen_until IS NULL
-                      LEFT JOIN challenges c ON c.idempotency_key = $6"
+                      LEFT JOIN challenges c ON c.idempotency_key = $6",
+                    joins!()
                 ),
                 values![
                     handle,
@@ -207,7 +216,15 @@ impl Tx {
             self.tell_service(stream, event, Some(next.id.to_string()), approval);
         }
         let columns = Columns::of(&next.state);
+        let mut approved = None;
+        if let State::Approved(Approved { grant, .. }) = &next.state {
+            approved = Some(grant.id);
+            if let Some(disclosure) = &grant.disclosure {
+                self.pending.disclosures.push((grant.id, disclosure.clone()));
+            }
+        }
         self.audit(AuditRow {
+            id: approved,
             action: action(&next.state),
             client_id: Some(next.client_id.to_string()),
             did: next.did.as_ref().map(Did::to_string),
@@ -253,7 +270,8 @@ impl Tx {
                      SELECT (SELECT count(*) FROM proofs WHERE id = $3),
                             (SELECT count(*) FROM audit WHERE jti_key = $4), ",
                     columns!(),
-                    " FROM (SELECT 1 AS one) AS one LEFT JOIN challenges c ON c.id = $1 AND c.did = $2"
+                    " FROM (SELECT 1 AS one) AS one LEFT JOIN challenges c ON c.id = $1 AND c.did = $2",
+                    joins!()
                 ),
                 values![&id, proof.did().as_str(), &proof_id, jti_key],
             )
@@ -290,7 +308,9 @@ impl Tx {
             "-- challenge_for_exchange
              SELECT (SELECT sub FROM subjects s WHERE s.client_id = c.client_id AND s.did = c.did), ",
             columns!(),
-            " FROM challenges c WHERE c.id = $1"
+            " FROM challenges c",
+            joins!(),
+            "WHERE c.id = $1"
         );
         self.about_to_read(&[format!("challenge/{id}")]).await?;
         loop {
@@ -377,8 +397,8 @@ pub(super) async fn write_opened(conn: &mut Conn<'_>, opened: &[Challenge]) -> R
 
 static MOVED: Rows = Rows::new(
     "-- advance
-     WITH v (id, version, state, reason, changed_at, deadline, approvals, code_expires_at, scopes, disclosure,
-             statement, session_id) AS (",
+     WITH v (id, version, state, reason, changed_at, deadline, approvals, code_expires_at, scopes, grant_id,
+             session_id) AS (",
     &[
         Column::Text,
         Column::Int,
@@ -391,18 +411,17 @@ static MOVED: Rows = Rows::new(
         Column::Text,
         Column::Text,
         Column::Text,
-        Column::Text,
     ],
     ")
      UPDATE challenges
      SET version = v.version, state = v.state, reason = v.reason, changed_at = v.changed_at,
          deadline = v.deadline, approvals = v.approvals, code_expires_at = v.code_expires_at,
-         scopes = v.scopes, disclosure = v.disclosure, statement = v.statement, session_id = v.session_id
+         scopes = v.scopes, grant_id = v.grant_id, session_id = v.session_id
      FROM v WHERE challenges.id = v.id AND challenges.version = v.version - 1",
 );
 
 pub(super) async fn write_moved(conn: &mut Conn<'_>, moved: &[Challenge]) -> Result<(), StoreError> {
-    let columns: Vec<(String, Columns<'_>)> =
+    let columns: Vec<(String, Columns)> =
         moved.iter().map(|challenge| (challenge.id.to_string(), Columns::of(&challenge.state))).collect();
     let rows = moved.iter().zip(&columns).map(|(challenge, (id, columns))| {
         vec![
@@ -415,8 +434,7 @@ pub(super) async fn write_moved(conn: &mut Conn<'_>, moved: &[Challenge]) -> Res
             Value::from(challenge.approvals),
             Value::from(columns.code_expires_at),
             Value::from(columns.scopes.as_deref()),
-            Value::from(columns.disclosure),
-            Value::from(columns.statement),
+            Value::from(columns.grant_id.as_deref()),
             Value::from(columns.session_id.as_deref()),
         ]
     });
@@ -485,25 +503,23 @@ fn binding_text(binding: Binding) -> &'static str {
 }
 
 /// A state as it stands in its columns.
-struct Columns<'a> {
+struct Columns {
     state: &'static str,
     reason: Option<&'static str>,
     code_expires_at: Option<i64>,
     scopes: Option<String>,
-    disclosure: Option<&'a str>,
-    statement: Option<&'a str>,
+    grant_id: Option<String>,
     session_id: Option<String>,
 }
 
-impl<'a> Columns<'a> {
-    fn of(state: &'a State) -> Self {
+impl Columns {
+    fn of(state: &State) -> Self {
         let mut columns = Self {
             state: "pending",
             reason: None,
             code_expires_at: None,
             scopes: None,
-            disclosure: None,
-            statement: None,
+            grant_id: None,
             session_id: None,
         };
         match state {
@@ -530,10 +546,9 @@ impl<'a> Columns<'a> {
         columns
     }
 
-    fn grant(&mut self, grant: &'a Grant) {
+    fn grant(&mut self, grant: &Grant) {
         self.scopes = Some(super::sessions::list_text(&grant.scopes));
-        self.disclosure = grant.disclosure.as_deref();
-        self.statement = Some(&grant.statement);
+        self.grant_id = Some(grant.id.to_string());
     }
 }
 
@@ -545,8 +560,9 @@ fn from_row(row: &Row, i: usize) -> sqlx::Result<Challenge> {
     let grant = || -> sqlx::Result<Grant> {
         Ok(Grant {
             scopes: super::sessions::list_from(&row.opt_text(i + 18)?.unwrap_or_default())?,
-            disclosure: row.opt_text(i + 19)?,
+            id: parsed(&row.opt_text(i + 19)?.unwrap_or_default(), Uuid::parse_str)?,
             statement: row.opt_text(i + 20)?.unwrap_or_default(),
+            disclosure: row.opt_text(i + 21)?,
         })
     };
     let state = match row.text(i + 11)?.as_str() {
@@ -556,7 +572,7 @@ fn from_row(row: &Row, i: usize) -> sqlx::Result<Challenge> {
             grant: grant()?,
         }),
         "active" => State::Active(Active {
-            session_id: parsed(&row.opt_text(i + 21)?.unwrap_or_default(), SessionId::parse)?,
+            session_id: parsed(&row.opt_text(i + 22)?.unwrap_or_default(), SessionId::parse)?,
             grant: grant()?,
         }),
         "denied" => State::Denied(DenyReason::parse(reason).ok_or(damaged("a denial without its reason"))?),

@@ -1,9 +1,10 @@
 //! Sessions and their refresh tokens.
 
-use miid_protocol::events::{ServiceEvent, WalletEvent};
+use miid_protocol::events::{ServiceEvent, SessionRevoked, WalletEvent};
 use miid_protocol::service::RevokeReason;
 use miid_protocol::statement::Made;
 use miid_protocol::{ChallengeId, ClientId, Did, SessionId, Timestamp};
+use uuid::Uuid;
 
 use super::db::{Conn, Row, Value, parsed, values};
 use super::rows::{Column, Rows};
@@ -14,15 +15,31 @@ use crate::streams::StreamKey;
 /// The columns of a session, in the order in which [`from_row`] reads them.
 macro_rules! columns {
     () => {
-        "id, challenge_id, client_id, did, sub, scopes, disclosure, statement, created_at, last_used_at,
-         expires_at, idle_until, generation, rotated_at, revoked_at, reason"
+        "s.id, s.challenge_id, s.client_id, s.did, s.sub, s.scopes, d.disclosure, a.statement, s.created_at,
+         s.last_used_at, s.expires_at, s.idle_until, s.generation, s.rotated_at, s.revoked_at, s.reason,
+         s.grant_id"
     };
 }
 
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT ", columns!(), " FROM sessions ", $rest)
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM sessions s LEFT JOIN audit a ON a.id = s.grant_id
+              LEFT JOIN disclosures d ON d.grant_id = s.grant_id ",
+            $rest
+        )
     };
+}
+
+/// A session that ends, as far as everyone must be told.
+struct Ending {
+    id: SessionId,
+    client_id: ClientId,
+    did: Did,
+    sub: String,
+    reason: RevokeReason,
 }
 
 impl Tx {
@@ -46,37 +63,42 @@ impl Tx {
         let rows = self
             .conn()
             .all(
-                concat!(
-                    "-- supersede
-                     UPDATE sessions SET revoked_at = $3, reason = 'superseded'
-                     WHERE did = $1 AND client_id = $2 AND revoked_at IS NULL RETURNING ",
-                    columns!()
-                ),
+                "-- supersede
+                 UPDATE sessions SET revoked_at = $3, reason = 'superseded'
+                 WHERE did = $1 AND client_id = $2 AND revoked_at IS NULL RETURNING id, sub",
                 values![did.as_str(), client_id.as_str(), now],
             )
             .await?;
         for row in &rows {
-            self.announce_end(&from_row(row)?, RevokeReason::Superseded, None);
+            let ending = Ending {
+                id: parsed(&row.text(0)?, SessionId::parse)?,
+                client_id: client_id.clone(),
+                did: did.clone(),
+                sub: row.text(1)?,
+                reason: RevokeReason::Superseded,
+            };
+            self.announce_end(&ending, None);
         }
         Ok(())
     }
 
-    fn announce_end(&mut self, session: &Session, reason: RevokeReason, decision: Option<&Made>) {
-        let ended = session.ended(reason, self.now);
-        self.tell_wallet(StreamKey::wallet(&session.did), &WalletEvent::SessionRevoked(ended.clone()));
-        let stream = StreamKey::service(&session.client_id);
+    fn announce_end(&mut self, ending: &Ending, decision: Option<&Made>) {
+        let (reason, at) = (ending.reason, self.now);
+        let ended = SessionRevoked { session_id: ending.id, sub: ending.sub.clone(), reason, at };
+        self.tell_wallet(StreamKey::wallet(&ending.did), &WalletEvent::SessionRevoked(ended.clone()));
+        let stream = StreamKey::service(&ending.client_id);
         self.tell_service(stream, &ServiceEvent::SessionRevoked(ended), None, None);
-        self.audit_end(session, reason, decision);
+        self.audit_end(ending, decision);
     }
 
-    fn audit_end(&mut self, session: &Session, reason: RevokeReason, decision: Option<&Made>) {
+    fn audit_end(&mut self, ending: &Ending, decision: Option<&Made>) {
         self.audit(AuditRow {
             action: "session_revoked",
-            client_id: Some(session.client_id.to_string()),
-            did: Some(session.did.to_string()),
-            session_id: Some(session.id.to_string()),
-            reason: Some(reason.as_str()),
-            jti_key: decision.map(|made| super::jti_key(&session.did, made.jti())),
+            client_id: Some(ending.client_id.to_string()),
+            did: Some(ending.did.to_string()),
+            session_id: Some(ending.id.to_string()),
+            reason: Some(ending.reason.as_str()),
+            jti_key: decision.map(|made| super::jti_key(&ending.did, made.jti())),
             statement: decision.map(|made| made.statement().to_owned()),
             ..AuditRow::default()
         });
@@ -113,8 +135,15 @@ impl Tx {
                 values![&session.id.to_string(), now, reason.as_str()],
             )
             .await?;
+        let ending = Ending {
+            id: session.id,
+            client_id: session.client_id.clone(),
+            did: session.did.clone(),
+            sub: session.sub.clone(),
+            reason,
+        };
         if rows == 1 {
-            self.announce_end(session, reason, decision);
+            self.announce_end(&ending, decision);
             return Ok(now);
         }
         let row = self
@@ -126,7 +155,7 @@ impl Tx {
             )
             .await?;
         if decision.is_some() {
-            self.audit_end(session, reason, decision);
+            self.audit_end(&ending, decision);
         }
         Ok(Timestamp::from_millis(row.opt_int(0)?.unwrap_or(now.millis())))
     }
@@ -134,7 +163,7 @@ impl Tx {
     /// A session by its id, whoever's it is.
     pub async fn session(&mut self, id: SessionId) -> Result<Option<Session>, StoreError> {
         self.about_to_read(&[format!("session/{id}")]).await?;
-        let row = self.conn().optional(select!("WHERE id = $1"), values![&id.to_string()]).await?;
+        let row = self.conn().optional(select!("WHERE s.id = $1"), values![&id.to_string()]).await?;
         Ok(row.as_ref().map(from_row).transpose()?)
     }
 
@@ -142,7 +171,7 @@ impl Tx {
     pub async fn lapsed_sessions(&mut self, limit: i64) -> Result<Vec<Session>, StoreError> {
         let now = self.now;
         // idle_until never lies beyond expires_at, so one index finds both.
-        let sql = select!("WHERE revoked_at IS NULL AND idle_until <= $1 ORDER BY id LIMIT $2");
+        let sql = select!("WHERE s.revoked_at IS NULL AND s.idle_until <= $1 ORDER BY s.id LIMIT $2");
         self.many(sql, values![now, limit]).await
     }
 
@@ -152,7 +181,7 @@ impl Tx {
         client_id: &ClientId,
         limit: i64,
     ) -> Result<Vec<Session>, StoreError> {
-        let sql = select!("WHERE client_id = $1 AND revoked_at IS NULL ORDER BY id LIMIT $2");
+        let sql = select!("WHERE s.client_id = $1 AND s.revoked_at IS NULL ORDER BY s.id LIMIT $2");
         self.many(sql, values![client_id.as_str(), limit]).await
     }
 
@@ -169,7 +198,7 @@ impl Tx {
 impl Reader {
     /// A session by its id, whoever's it is.
     pub async fn session(&mut self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        let row = self.conn().optional(select!("WHERE id = $1"), values![&id.to_string()]).await?;
+        let row = self.conn().optional(select!("WHERE s.id = $1"), values![&id.to_string()]).await?;
         Ok(row.as_ref().map(from_row).transpose()?)
     }
 
@@ -183,7 +212,8 @@ impl Reader {
     ) -> Result<Vec<Session>, StoreError> {
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let sql = select!(
-            "WHERE client_id = $1 AND id > $2 AND revoked_at IS NULL AND idle_until > $3 ORDER BY id LIMIT $4"
+            "WHERE s.client_id = $1 AND s.id > $2 AND s.revoked_at IS NULL AND s.idle_until > $3
+             ORDER BY s.id LIMIT $4"
         );
         let rows = self.conn().all(sql, values![client_id.as_str(), &after, now, limit]).await?;
         Ok(rows.iter().map(from_row).collect::<sqlx::Result<_>>()?)
@@ -196,8 +226,10 @@ impl Reader {
         limit: i64,
         now: Timestamp,
     ) -> Result<Vec<Session>, StoreError> {
-        let sql =
-            select!("WHERE did = $1 AND revoked_at IS NULL AND idle_until > $2 ORDER BY id DESC LIMIT $3");
+        let sql = select!(
+            "WHERE s.did = $1 AND s.revoked_at IS NULL AND s.idle_until > $2
+             ORDER BY s.id DESC LIMIT $3"
+        );
         let rows = self.conn().all(sql, values![did.as_str(), now, limit]).await?;
         Ok(rows.iter().map(from_row).collect::<sqlx::Result<_>>()?)
     }
@@ -224,10 +256,9 @@ pub(super) async fn write_subjects(
 static SESSIONS: Rows = Rows::new(
     "-- insert_sessions
      INSERT INTO sessions
-         (id, challenge_id, client_id, did, sub, scopes, disclosure, statement, created_at, last_used_at,
+         (id, challenge_id, client_id, did, sub, scopes, grant_id, created_at, last_used_at,
           expires_at, idle_until, generation, rotated_at)",
     &[
-        Column::Text,
         Column::Text,
         Column::Text,
         Column::Text,
@@ -246,11 +277,18 @@ static SESSIONS: Rows = Rows::new(
 );
 
 pub(super) async fn write_sessions(conn: &mut Conn<'_>, sessions: &[Session]) -> Result<(), StoreError> {
-    let texts: Vec<[String; 3]> = sessions
+    let texts: Vec<[String; 4]> = sessions
         .iter()
-        .map(|session| [session.id.to_string(), session.challenge_id.to_string(), list_text(&session.scopes)])
+        .map(|session| {
+            [
+                session.id.to_string(),
+                session.challenge_id.to_string(),
+                list_text(&session.scopes),
+                session.grant_id.to_string(),
+            ]
+        })
         .collect();
-    let rows = sessions.iter().zip(&texts).map(|(session, [id, challenge_id, scopes])| {
+    let rows = sessions.iter().zip(&texts).map(|(session, [id, challenge_id, scopes, grant_id])| {
         vec![
             Value::from(id),
             Value::from(challenge_id),
@@ -258,8 +296,7 @@ pub(super) async fn write_sessions(conn: &mut Conn<'_>, sessions: &[Session]) ->
             Value::from(session.did.as_str()),
             Value::from(&session.sub),
             Value::from(scopes),
-            Value::from(session.disclosure.as_deref()),
-            Value::from(&session.statement),
+            Value::from(grant_id),
             Value::from(session.created_at),
             Value::from(session.last_used_at),
             Value::from(session.expires_at),
@@ -303,7 +340,8 @@ fn from_row(row: &Row) -> sqlx::Result<Session> {
         sub: row.text(4)?,
         scopes: list_from(&row.text(5)?)?,
         disclosure: row.opt_text(6)?,
-        statement: row.text(7)?,
+        grant_id: parsed(&row.text(16)?, Uuid::parse_str)?,
+        statement: row.opt_text(7)?.unwrap_or_default(),
         created_at: at(8)?,
         last_used_at: at(9)?,
         expires_at: at(10)?,

@@ -59,9 +59,14 @@ impl Store {
     /// Deletes what nobody can need any more. Meant to run every minute or so.
     pub async fn sweep_remains(&self, retention: Retention) -> Result<u64, StoreError> {
         let mut deleted = 0;
-        for kind in
-            [Remains::Proofs, Remains::Events, Remains::Challenges, Remains::Sessions, Remains::Streams]
-        {
+        for kind in [
+            Remains::Proofs,
+            Remains::Events,
+            Remains::Challenges,
+            Remains::Sessions,
+            Remains::Disclosures,
+            Remains::Streams,
+        ] {
             for _ in 0..MAX_BATCHES {
                 let n = self.write("sweep_remains", move |tx| Box::pin(delete(tx, kind, retention))).await?;
                 deleted += n;
@@ -99,6 +104,7 @@ enum Remains {
     Events,
     Challenges,
     Sessions,
+    Disclosures,
     Streams,
 }
 
@@ -141,6 +147,16 @@ async fn delete(tx: &mut Tx, kind: Remains, retention: Retention) -> Result<u64,
                  DELETE FROM sessions WHERE id IN
                      (SELECT id FROM sessions WHERE id < $1 AND revoked_at < $2 ORDER BY id LIMIT $3)",
                 values![&clock::uuid_v7_floor(ended), ended, BATCH],
+            )
+            .await?
+        }
+        // Sessions end before (see Settings::retention), so nothing live is forgotten.
+        Remains::Disclosures => {
+            conn.execute(
+                "-- delete_old_disclosures
+                 DELETE FROM disclosures WHERE grant_id IN
+                     (SELECT grant_id FROM disclosures WHERE grant_id < $1 ORDER BY grant_id LIMIT $2)",
+                values![&clock::uuid_v7_floor(ended), BATCH],
             )
             .await?
         }

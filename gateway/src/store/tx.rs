@@ -16,6 +16,7 @@ use std::sync::Arc;
 use miid_protocol::Timestamp;
 use miid_protocol::events::{ServiceEvent, WalletEvent};
 use sqlx::SqliteConnection;
+use uuid::Uuid;
 
 use super::audit::AuditRow;
 use super::db::{Conn, Value};
@@ -51,6 +52,7 @@ pub(super) struct Pending {
     pub(super) moved: Vec<Challenge>,
     pub(super) subjects: Vec<(String, String, String)>,
     pub(super) sessions: Vec<Session>,
+    pub(super) disclosures: Vec<(Uuid, String)>,
 }
 
 struct Outgoing {
@@ -134,6 +136,7 @@ impl Tx {
         challenges::write_moved(&mut conn, &pending.moved).await?;
         sessions::write_subjects(&mut conn, &pending.subjects).await?;
         sessions::write_sessions(&mut conn, &pending.sessions).await?;
+        audit::write_disclosures(&mut conn, &pending.disclosures).await?;
         audit::write(&mut conn, &audit, now).await
     }
 

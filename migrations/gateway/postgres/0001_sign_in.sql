@@ -1,5 +1,6 @@
 -- What the gateway remembers. Text and bigint columns only, so that one SQL text serves SQLite and
--- PostgreSQL; times are milliseconds since 1970; secrets stand here as SHA-256 only.
+-- PostgreSQL; times are milliseconds since 1970; secrets stand here as SHA-256 or not at all. Small rows
+-- with random keys are clustered by them in SQLite, large ones are appended: the rest is the same.
 
 -- Small facts about the database itself: which keys it belongs to, and a counter that the command
 -- line moves when it changed services or keys beside running instances.
@@ -74,8 +75,7 @@ CREATE TABLE challenges (
     approvals       BIGINT NOT NULL,   -- how often it was approved; each has a code of its own
     code_expires_at BIGINT,
     scopes          TEXT,              -- granted, JSON array
-    disclosure      TEXT,              -- shared; can be erased, the statement holds its digest only
-    statement       TEXT,              -- the signed approval
+    grant_id        TEXT,              -- the approval: its line in the audit log, and its disclosure
     session_id      TEXT
 );
 CREATE INDEX challenges_of_person ON challenges (person_key) WHERE deadline IS NOT NULL;
@@ -91,8 +91,7 @@ CREATE TABLE sessions (
     did           TEXT NOT NULL,
     sub           TEXT NOT NULL,
     scopes        TEXT NOT NULL,       -- JSON array
-    disclosure    TEXT,                -- shared; can be erased
-    statement     TEXT NOT NULL,
+    grant_id      TEXT NOT NULL,       -- the approval: its line in the audit log, and its disclosure
     created_at    BIGINT NOT NULL,
     last_used_at  BIGINT NOT NULL,
     expires_at    BIGINT NOT NULL,     -- absolute
@@ -127,6 +126,12 @@ CREATE TABLE audit (
     statement    TEXT
 );
 CREATE UNIQUE INDEX audit_jti ON audit (jti_key) WHERE jti_key IS NOT NULL;
+
+-- What a person shared with an approval. It can be erased: the statement holds its digest only.
+CREATE TABLE disclosures (
+    grant_id   TEXT PRIMARY KEY,
+    disclosure TEXT NOT NULL
+);
 
 -- Logs that streams are read from, numbered per stream without gaps. A stream begins at the time of
 -- its first use, in milliseconds, so that the numbers of one that was forgotten never come again.

@@ -1,5 +1,6 @@
 -- What the gateway remembers. Text and bigint columns only, so that one SQL text serves SQLite and
--- PostgreSQL; times are milliseconds since 1970; secrets stand here as SHA-256 only.
+-- PostgreSQL; times are milliseconds since 1970; secrets stand here as SHA-256 or not at all. Small rows
+-- with random keys are clustered by them in SQLite, large ones are appended: the rest is the same.
 
 -- Small facts about the database itself: which keys it belongs to, and a counter that the command
 -- line moves when it changed services or keys beside running instances.
@@ -74,10 +75,9 @@ CREATE TABLE challenges (
     approvals       BIGINT NOT NULL,   -- how often it was approved; each has a code of its own
     code_expires_at BIGINT,
     scopes          TEXT,              -- granted, JSON array
-    disclosure      TEXT,              -- shared; can be erased, the statement holds its digest only
-    statement       TEXT,              -- the signed approval
+    grant_id        TEXT,              -- the approval: its line in the audit log, and its disclosure
     session_id      TEXT
-) WITHOUT ROWID;
+);
 CREATE INDEX challenges_of_person ON challenges (person_key) WHERE deadline IS NOT NULL;
 CREATE INDEX challenges_of_service ON challenges (client_id, id) WHERE deadline IS NOT NULL;
 CREATE INDEX challenges_by_deadline ON challenges (deadline) WHERE deadline IS NOT NULL;
@@ -91,8 +91,7 @@ CREATE TABLE sessions (
     did           TEXT NOT NULL,
     sub           TEXT NOT NULL,
     scopes        TEXT NOT NULL,       -- JSON array
-    disclosure    TEXT,                -- shared; can be erased
-    statement     TEXT NOT NULL,
+    grant_id      TEXT NOT NULL,       -- the approval: its line in the audit log, and its disclosure
     created_at    BIGINT NOT NULL,
     last_used_at  BIGINT NOT NULL,
     expires_at    BIGINT NOT NULL,     -- absolute
@@ -101,7 +100,7 @@ CREATE TABLE sessions (
     rotated_at    BIGINT NOT NULL,
     revoked_at    BIGINT,
     reason        TEXT
-) WITHOUT ROWID;
+);
 CREATE INDEX sessions_of_person ON sessions (did, client_id) WHERE revoked_at IS NULL;
 CREATE INDEX sessions_of_service ON sessions (client_id, id) WHERE revoked_at IS NULL;
 CREATE INDEX sessions_idle ON sessions (idle_until) WHERE revoked_at IS NULL;
@@ -125,8 +124,14 @@ CREATE TABLE audit (
     reason       TEXT,
     jti_key      TEXT,                 -- SHA-256 of DID and jti
     statement    TEXT
-) WITHOUT ROWID;
+);
 CREATE UNIQUE INDEX audit_jti ON audit (jti_key) WHERE jti_key IS NOT NULL;
+
+-- What a person shared with an approval. It can be erased: the statement holds its digest only.
+CREATE TABLE disclosures (
+    grant_id   TEXT PRIMARY KEY,
+    disclosure TEXT NOT NULL
+) WITHOUT ROWID;
 
 -- Logs that streams are read from, numbered per stream without gaps. A stream begins at the time of
 -- its first use, in milliseconds, so that the numbers of one that was forgotten never come again.
@@ -145,6 +150,6 @@ CREATE TABLE events (
     about     TEXT,                    -- challenge, in a service's log
     approval  BIGINT,                  -- which approval's code belongs into it
     PRIMARY KEY (stream, seq)
-) WITHOUT ROWID;
+);
 CREATE INDEX events_by_age ON events (at);
 CREATE INDEX events_about ON events (about) WHERE about IS NOT NULL;
