@@ -9,10 +9,11 @@
 
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::signal::Signal;
 
 use crate::process::{Foreground, Server};
@@ -20,6 +21,8 @@ use crate::setup::Purpose;
 use crate::{frontend, path, process, ready, say, setup};
 
 const CLIENT_ID: &str = "demo-shop";
+/// Of the gateway and of the demo service.
+const DEFAULT_PORTS: (u16, u16) = (14000, 15000);
 const HANDLE: &str = "alice";
 /// Seals the demo's vault. No secret: the identity in there is worth nothing beyond this demo, and a
 /// person who tries the wallet's other commands on it needs something to type.
@@ -29,10 +32,10 @@ const PASSPHRASE: &str = "only-for-the-demo";
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Port of the gateway, on loopback.
-    #[arg(long, default_value_t = 14000)]
+    #[arg(long, default_value_t = DEFAULT_PORTS.0)]
     gateway_port: u16,
     /// Port of the demo service, on loopback.
-    #[arg(long, default_value_t = 15000)]
+    #[arg(long, default_value_t = DEFAULT_PORTS.1)]
     service_port: u16,
     /// Do not open a browser, even where there is a display.
     #[arg(long)]
@@ -92,6 +95,33 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// What `wallet` takes.
+#[derive(clap::Args)]
+pub(crate) struct WalletOptions {
+    /// Port of the demo's gateway.
+    #[arg(long, default_value_t = DEFAULT_PORTS.0)]
+    gateway_port: u16,
+    /// Port of the demo's service.
+    #[arg(long, default_value_t = DEFAULT_PORTS.1)]
+    service_port: u16,
+    /// What `miid-wallet` is told, such as `sessions`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]
+    words: Vec<String>,
+}
+
+/// Runs one command of the demo's wallet, which needs neither its folder nor its passphrase named.
+pub(crate) fn wallet(options: &WalletOptions) -> Result<()> {
+    let data = data_of(options.gateway_port, options.service_port);
+    let is_there = program("miid-wallet").is_file() && path::root().join(&data).join("wallet").is_dir();
+    if !is_there {
+        bail!("there is no demo's wallet in {} yet\n  make one: cargo xtask demo", data.display());
+    }
+    // Its exit code is to be this command's own.
+    let mut command = wallet_in(&data);
+    let error = command.args(&options.words).exec();
+    Err(error).with_context(|| format!("cannot start `{}`", process::in_words(&command)))
+}
+
 /// Names and places of one demo. Paths are relative to the workspace's root, where every command runs.
 struct Demo {
     data: PathBuf,
@@ -104,12 +134,7 @@ struct Demo {
 impl Demo {
     fn new(options: &Options) -> Result<Self> {
         let Options { gateway_port, service_port, .. } = *options;
-        // The gateway's name and the service's return URL carry the ports, and wallets and registrations
-        // carry those: other ports, other data.
-        let data = match (gateway_port, service_port) {
-            (14000, 15000) => PathBuf::from("data"),
-            _ => PathBuf::from(format!("data/ports-{gateway_port}-{service_port}")),
-        };
+        let data = data_of(gateway_port, service_port);
         for name in ["gateway", "service", "wallet", "logs"] {
             let folder = path::root().join(&data).join(name);
             std::fs::DirBuilder::new()
@@ -135,7 +160,7 @@ impl Demo {
             .args(["--issuer", &self.gateway_url])
             .args(self.gateway_store());
         let mut server = Server::start("the gateway", &mut command, &self.log("gateway"), Signal::SIGTERM)?;
-        ready::wait(&mut server, "the gateway", self.gateway_port)?;
+        ready::wait(&mut server, "the gateway", self.gateway_port).map_err(|e| self.or_afresh(e))?;
         Ok(server)
     }
 
@@ -182,7 +207,7 @@ impl Demo {
             .args(["--pages-dir", "frontend/dist"]);
         let mut server =
             Server::start("the demo service", &mut command, &self.log("service"), Signal::SIGTERM)?;
-        ready::wait(&mut server, "the demo service", self.service_port)?;
+        ready::wait(&mut server, "the demo service", self.service_port).map_err(|e| self.or_afresh(e))?;
         Ok(server)
     }
 
@@ -224,8 +249,23 @@ impl Demo {
         eprintln!();
         eprintln!("  1. Open {} in your browser.", say::strong(&self.service_url));
         eprintln!("  2. Sign in there with the handle {}; the page shows a number.", say::strong(HANDLE));
-        eprintln!("  3. Come back here, type the number and choose what to share. Ctrl-C stops all of it.");
+        eprintln!("  3. Come back here: type the number, choose what to share. Ctrl-C stops it all.");
         eprintln!();
+        let ports = match (self.gateway_port, self.service_port) {
+            DEFAULT_PORTS => String::new(),
+            (gateway, service) => format!("--gateway-port {gateway} --service-port {service} "),
+        };
+        eprintln!("  Afterwards, in another terminal: cargo xtask wallet {ports}revoke --all");
+        eprintln!("  It ends the session, and the page says so.");
+        eprintln!();
+    }
+
+    /// What an earlier demo left, perhaps of another version, may be what stands in the way.
+    fn or_afresh(&self, error: anyhow::Error) -> anyhow::Error {
+        if process::stop_asked().is_some() {
+            return error;
+        }
+        anyhow!("{error:#}\n  to start the demo afresh, remove its data: rm -r {}", self.data.display())
     }
 
     fn gateway(&self) -> Command {
@@ -238,14 +278,28 @@ impl Demo {
     }
 
     fn wallet(&self) -> Command {
-        let mut command = process::command(program("miid-wallet"));
-        command.arg("--dir").arg(self.data.join("wallet")).env("MIID_WALLET_PASSPHRASE", PASSPHRASE);
-        command
+        wallet_in(&self.data)
     }
 
     fn log(&self, name: &str) -> PathBuf {
         path::root().join(&self.data).join("logs").join(format!("{name}.log"))
     }
+}
+
+/// The gateway's name and the service's return URL carry the ports, and wallets and registrations carry
+/// those: other ports, other data.
+fn data_of(gateway_port: u16, service_port: u16) -> PathBuf {
+    match (gateway_port, service_port) {
+        DEFAULT_PORTS => PathBuf::from("data"),
+        _ => PathBuf::from(format!("data/ports-{gateway_port}-{service_port}")),
+    }
+}
+
+/// The passphrase is given, so the wallet seals a file and never asks the desktop's keychain.
+fn wallet_in(data: &Path) -> Command {
+    let mut command = process::command(program("miid-wallet"));
+    command.arg("--dir").arg(data.join("wallet")).env("MIID_WALLET_PASSPHRASE", PASSPHRASE);
+    command
 }
 
 fn program(name: &str) -> PathBuf {

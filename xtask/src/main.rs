@@ -38,6 +38,8 @@ enum Task {
     Setup,
     /// Run gateway, demo service and a wallet on this machine; Ctrl-C stops all of it.
     Demo(demo::Options),
+    /// The demo's wallet in another terminal: `cargo xtask wallet sessions`, `cargo xtask wallet revoke --all`, …
+    Wallet(demo::WalletOptions),
     /// Run every check: format, lints, tests on both databases, end to end, pictures, fuzzing.
     Test(test::Options),
     /// Measure sign-ins per second, memory per stream and delivery time, on release builds.
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
     let outcome = process::catch_signals().and_then(|()| match cli.task {
         Task::Setup => setup::run(&setup::Purpose::ALL),
         Task::Demo(options) => demo::run(&options),
+        Task::Wallet(options) => demo::wallet(&options),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Codegen => codegen::run(),

@@ -188,7 +188,7 @@ impl Server {
     pub(crate) fn check(&mut self) -> Result<()> {
         match self.child.try_wait().with_context(|| format!("cannot look after {}", self.name))? {
             None => Ok(()),
-            Some(status) => bail!("{} {} by itself; {}", self.name, ending(status), self.last_words()),
+            Some(status) => bail!("{} is gone: it {}; {}", self.name, ending(status), self.last_words()),
         }
     }
 

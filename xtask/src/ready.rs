@@ -30,7 +30,7 @@ pub(crate) fn port_is_free(port: u16, whose: &str, flag: &str) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => bail!(
             "port {port}, which the {whose} wants, is taken by another program\n  \
-             stop that one, or choose another port: cargo xtask demo {flag} {}",
+             stop that one (another demo?), or choose another port: cargo xtask demo {flag} {}",
             if port < 65_000 { port + 100 } else { port - 100 }
         ),
         Err(error) => Err(error).with_context(|| format!("cannot listen on port {port}")),

@@ -72,7 +72,11 @@ async function ask<T>(method: string, path: string, options: Options): Promise<A
     });
     learn(response.headers.get("date"), asked, Date.now());
     if (!response.ok) return await failure(response, Date.now());
-    if (options.ignoreBody) return { kind: "ok", body: undefined as T };
+    if (options.ignoreBody) {
+      // Read to its end all the same: a request that is left half read shows as cancelled.
+      await response.arrayBuffer().catch(() => undefined);
+      return { kind: "ok", body: undefined as T };
+    }
     return { kind: "ok", body: (await response.json()) as T };
   } catch {
     // A refused connection, a broken answer, a proxy's page that is no JSON: for the person all of

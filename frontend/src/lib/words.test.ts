@@ -80,7 +80,7 @@ describe("reasons", () => {
   it("say the date where it was another day", () => {
     const before = today - 48 * 3_600_000;
     expect(endedWords(en.signedOut, { reason: "user", endedAt: before }, about)).toMatch(
-      /in your wallet on 18\sNovember\s2026.*14:02\.$/,
+      /in your wallet on 18\sNov\s2026.*14:02\.$/,
     );
   });
 
@@ -104,6 +104,16 @@ describe("a time", () => {
   it("carries its date only on another day", () => {
     const now = new Date(2026, 10, 20, 15).getTime();
     expect(formatTime(now, now, "en-GB")).toBe("15:00");
-    expect(formatTime(now + 30 * 86_400_000, now, "en-GB")).toMatch(/20\sDecember\s2026/);
+    expect(formatTime(now + 30 * 86_400_000, now, "en-GB")).toMatch(/20\sDec\s2026/);
+  });
+
+  it("breaks between date and time and nowhere else", () => {
+    const now = new Date(2026, 10, 20, 15, 5).getTime();
+    for (const locale of ["en-US", "en-GB", "ko-KR"]) {
+      const pieces = formatTime(now - 40 * 86_400_000, now, locale).split(" ");
+      expect(pieces, locale).toHaveLength(2);
+      expect(pieces[1], locale).toMatch(/^(3:05\u00a0PM|15:05)$/);
+      expect(formatTime(now, now, locale), locale).not.toContain(" ");
+    }
   });
 });

@@ -53,10 +53,14 @@ export function formatTime(at: number, now: number, locale: string): string {
   const korean = locale.toLowerCase().startsWith("ko");
   const time: Intl.DateTimeFormatOptions = { hour: "numeric", minute: "2-digit" };
   if (korean) time.hourCycle = "h23";
-  const date = { year: "numeric", month: "long", day: "numeric" } as const;
+  const date = { year: "numeric", month: "short", day: "numeric" } as const;
   const format = new Intl.DateTimeFormat(locale, sameDay(at, now) ? time : { ...date, ...time });
-  // Held together: a line must not end between a day and its month.
-  return format.format(at).replaceAll(" ", "\u00a0");
+  // Held together: a line may end between date and time, not between a day and its month.
+  const parts = format.formatToParts(at);
+  const beforeTime = parts.findIndex(({ type }) => type === "hour") - 1;
+  return parts
+    .map(({ value }, at) => (at === beforeTime ? value : value.replace(/\s/g, "\u00a0")))
+    .join("");
 }
 
 function sameDay(a: number, b: number): boolean {

@@ -1,5 +1,7 @@
 //! Every command but `run`: do one thing, say it, go.
 
+use std::collections::HashSet;
+
 use miid_protocol::wallet::WalletSession;
 use miid_protocol::{Handle, Issuer, SessionId};
 
@@ -9,7 +11,7 @@ use super::run::print_json;
 use super::words::Words;
 use super::{Args, HandleArgs, InitArgs, ProfileCommand};
 use crate::clock::{Clock as _, SystemClock};
-use crate::history::History;
+use crate::history::{History, What};
 use crate::request::plain;
 use crate::vault::{Enrolment, Vault, VaultError};
 use crate::wallet::{DecisionError, Wallet};
@@ -220,20 +222,35 @@ pub(crate) fn history(args: &Args, json: bool, words: Words) -> Result<(), Failu
         println!("{}", words.no_history());
     }
     let now = SystemClock.now();
+    // Ending a session here is followed by the gateway's word that it ended: one line says both.
+    let ended_here: HashSet<_> = entries
+        .iter()
+        .filter(|entry| entry.what == What::Revoked && entry.outcome == "done")
+        .filter_map(|entry| entry.session_id)
+        .collect();
     for entry in entries {
+        if entry.what == What::SessionEnded && entry.session_id.is_some_and(|id| ended_here.contains(&id)) {
+            continue;
+        }
         let service = entry.service_name.as_deref().map(plain).unwrap_or_default();
-        let mut line =
-            format!("{:<20}  {:<14}  {service}", words.when(entry.at, now), words.what(entry.what));
+        let (when, what) = (words.when(entry.at, now), words.what(entry.what));
+        let mut line = format!("{}  {}  {service}", padded(&when, 20), padded(what, 14));
         if !entry.shared.is_empty() {
             line.push_str(&format!("  ({})", plain(&entry.shared.join(", "))));
         }
         if let Some(reason) = &entry.reason {
-            line.push_str(&format!("  {}", plain(reason)));
+            line.push_str(&format!("  ({})", plain(words.why(reason))));
         }
         if entry.outcome != "done" {
-            line.push_str(&format!("  [{}]", plain(&entry.outcome)));
+            line.push_str(&format!("  [{}]", plain(words.why(&entry.outcome))));
         }
         println!("{}", line.trim_end());
     }
     Ok(())
+}
+
+/// Filled up to a number of columns, of which Korean takes two per character.
+fn padded(text: &str, columns: usize) -> String {
+    let taken: usize = text.chars().map(|c| if c >= '\u{1100}' { 2 } else { 1 }).sum();
+    format!("{text}{}", " ".repeat(columns.saturating_sub(taken)))
 }

@@ -166,9 +166,7 @@ impl Words {
                 format!("Denied as not yours. {service} is told; whoever asked sees nothing.")
             }
             (English, DenyReason::WrongMatchCode) => {
-                format!(
-                    "That was not the number, so the request of {service} is denied. Start again on the page."
-                )
+                format!("That was not the number, so {service}'s request is denied. Start again on the page.")
             }
             (Korean, DenyReason::Declined) => format!("거절했어요. {service}에 알렸어요."),
             (Korean, DenyReason::NotMe) => {
@@ -182,16 +180,16 @@ impl Words {
 
     pub(crate) fn expired(self, service: &str, reason: ExpireReason) -> String {
         match (self, reason) {
-            (English, ExpireReason::Timeout) => format!("The request of {service} ran out of time."),
+            (English, ExpireReason::Timeout) => format!("{service}'s request ran out of time."),
             (English, ExpireReason::CodeTimeout) => {
                 format!("{service} did not finish in time; you are not signed in.")
             }
             (English, ExpireReason::Replaced) => {
-                format!("The request of {service} was replaced by a new one.")
+                format!("{service}'s request was replaced by a new one.")
             }
             (English, ExpireReason::Withdrawn) => format!("{service} took its request back."),
             (English, ExpireReason::OtherBrowser) => {
-                format!("Somebody else began the request of {service}; nobody was signed in.")
+                format!("Somebody else began {service}'s request; nobody was signed in.")
             }
             (Korean, ExpireReason::Timeout) => format!("{service}의 요청 시간이 지났어요."),
             (Korean, ExpireReason::CodeTimeout) => {
@@ -207,21 +205,21 @@ impl Words {
 
     pub(crate) fn gone(self, service: &str) -> String {
         match self {
-            English => format!("The request of {service} is over."),
+            English => format!("{service}'s request is over."),
             Korean => format!("{service}의 요청이 끝났어요."),
         }
     }
 
     pub(crate) fn cancelled(self, service: &str) -> String {
         match self {
-            English => format!("Cancelled. The request of {service} waits again."),
+            English => format!("Cancelled. {service}'s request waits again."),
             Korean => format!("취소했어요. {service}의 요청이 다시 기다려요."),
         }
     }
 
     pub(crate) fn approved_elsewhere(self, service: &str) -> String {
         match self {
-            English => format!("The request of {service} was approved on another device of yours."),
+            English => format!("{service}'s request was approved on another device of yours."),
             Korean => format!("{service}의 요청을 내 다른 기기에서 승인했어요."),
         }
     }
@@ -273,16 +271,24 @@ impl Words {
             English => "a service",
             Korean => "어느 서비스",
         });
-        let why = match (self, reason) {
-            (English, RevokeReason::User) => "by you",
-            (English, RevokeReason::Service) => "by the service",
-            (English, RevokeReason::Superseded) => "by a newer sign-in",
+        let why = self.why_ended(reason);
+        match self {
+            English => format!("Your session at {service} is over: {why}."),
+            Korean => format!("{service} 세션이 종료됐어요 ({why})."),
+        }
+    }
+
+    fn why_ended(self, reason: RevokeReason) -> &'static str {
+        match (self, reason) {
+            (English, RevokeReason::User) => "you ended it",
+            (English, RevokeReason::Service) => "the service ended it",
+            (English, RevokeReason::Superseded) => "a newer sign-in took its place",
             (English, RevokeReason::RefreshReuse | RevokeReason::CodeReuse) => {
-                "for safety: one of its secrets was used twice"
+                "one of its secrets was used twice"
             }
-            (English, RevokeReason::Expired) => "since its time was over",
-            (English, RevokeReason::Retired) => "since this identity was retired",
-            (English, RevokeReason::Admin) => "by the gateway's operator",
+            (English, RevokeReason::Expired) => "its time was up",
+            (English, RevokeReason::Retired) => "this identity was retired",
+            (English, RevokeReason::Admin) => "the gateway's operator ended it",
             (Korean, RevokeReason::User) => "내가 끝냄",
             (Korean, RevokeReason::Service) => "서비스가 끝냄",
             (Korean, RevokeReason::Superseded) => "새로 로그인함",
@@ -292,10 +298,32 @@ impl Words {
             (Korean, RevokeReason::Expired) => "시간이 다 됨",
             (Korean, RevokeReason::Retired) => "신원이 폐기됨",
             (Korean, RevokeReason::Admin) => "게이트웨이 운영자가 끝냄",
-        };
-        match self {
-            English => format!("Your session at {service} ended {why}."),
-            Korean => format!("{service} 세션이 종료됐어요 ({why})."),
+        }
+    }
+
+    /// A reason as the history keeps it, in a few words. One that this version does not know stays as it is.
+    pub(crate) fn why(self, reason: &str) -> &str {
+        if let Some(reason) = RevokeReason::parse(reason) {
+            return self.why_ended(reason);
+        }
+        match (self, DenyReason::parse(reason), ExpireReason::parse(reason)) {
+            (English, Some(DenyReason::Declined), _) => "you said no",
+            (English, Some(DenyReason::NotMe), _) => "it was not you",
+            (English, Some(DenyReason::WrongMatchCode), _) => "the number did not match",
+            (English, _, Some(ExpireReason::Timeout)) => "nobody answered in time",
+            (English, _, Some(ExpireReason::CodeTimeout)) => "the service did not finish in time",
+            (English, _, Some(ExpireReason::Replaced)) => "a newer request took its place",
+            (English, _, Some(ExpireReason::Withdrawn)) => "it was cancelled on the page",
+            (English, _, Some(ExpireReason::OtherBrowser)) => "somebody else began it",
+            (Korean, Some(DenyReason::Declined), _) => "내가 거절함",
+            (Korean, Some(DenyReason::NotMe), _) => "내가 아님",
+            (Korean, Some(DenyReason::WrongMatchCode), _) => "숫자가 다름",
+            (Korean, _, Some(ExpireReason::Timeout)) => "시간이 지남",
+            (Korean, _, Some(ExpireReason::CodeTimeout)) => "서비스가 제때 마치지 못함",
+            (Korean, _, Some(ExpireReason::Replaced)) => "새 요청으로 바뀜",
+            (Korean, _, Some(ExpireReason::Withdrawn)) => "페이지에서 취소함",
+            (Korean, _, Some(ExpireReason::OtherBrowser)) => "다른 사람이 시작함",
+            (_, None, None) => reason,
         }
     }
 
