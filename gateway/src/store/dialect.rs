@@ -2,21 +2,21 @@
 
 use super::db::{Conn, Row, values};
 
-/// Moves the heads of streams forward. `$1` is a JSON list of `[stream, how many]`, sorted by stream so
-/// that two transactions take the row locks in one order; `$2` is now.
+/// Moves the heads of streams forward. `$1` is a JSON list of `[stream, how many, id if it is new]`, sorted
+/// by stream so that two transactions take the row locks in one order; `$2` is now.
 pub async fn advance_heads(conn: &mut Conn<'_>, list: &str, now: i64) -> sqlx::Result<Vec<Row>> {
     let sql = if conn.is_postgres() {
         "-- advance_heads
-         INSERT INTO streams (stream, head, pruned_to, touched_at)
-         SELECT e->>0, $2 + (e->>1)::bigint, $2, $2 FROM json_array_elements($1::json) AS e
+         INSERT INTO streams (stream, id, head, pruned_to, touched_at)
+         SELECT e->>0, (e->>2)::bigint, $2 + (e->>1)::bigint, $2, $2 FROM json_array_elements($1::json) AS e
          ON CONFLICT (stream) DO UPDATE SET head = streams.head + (excluded.head - $2), touched_at = $2
-         RETURNING stream, head"
+         RETURNING stream, head, id"
     } else {
         "-- advance_heads
-         INSERT INTO streams (stream, head, pruned_to, touched_at)
-         SELECT value->>0, $2 + (value->>1), $2, $2 FROM json_each($1) WHERE true
+         INSERT INTO streams (stream, id, head, pruned_to, touched_at)
+         SELECT value->>0, value->>2, $2 + (value->>1), $2, $2 FROM json_each($1) WHERE true
          ON CONFLICT (stream) DO UPDATE SET head = streams.head + (excluded.head - $2), touched_at = $2
-         RETURNING stream, head"
+         RETURNING stream, head, id"
     };
     conn.all(sql, values![list, now]).await
 }

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use miid_protocol::{ChallengeId, ClientId};
+use miid_protocol::{ChallengeId, ClientId, Timestamp};
 
 use super::db::{Row, values};
 use super::{Reader, StoreError, Tx, dialect};
+use crate::clock;
 use crate::streams::{LogEvent, StreamKey};
 
 /// Most events read at once.
@@ -25,6 +26,13 @@ pub enum LogPage {
     Resync(Position),
 }
 
+/// What a new stream's events will be kept by: the moment, and enough randomness that no two streams of
+/// one moment get the same; so it grows with time, and new streams stand side by side.
+pub(super) fn fresh_stream_id(now: Timestamp) -> i64 {
+    let random = u32::from_be_bytes(clock::random()) >> 11;
+    (now.millis() << 21) | i64::from(random)
+}
+
 impl Tx {
     /// The head of a stream, which begins to exist here if it did not.
     pub async fn open_stream(&mut self, stream: &StreamKey) -> Result<Position, StoreError> {
@@ -33,9 +41,9 @@ impl Tx {
             .conn()
             .one(
                 "-- open_stream
-                 INSERT INTO streams (stream, head, pruned_to, touched_at) VALUES ($1, $2, $2, $2)
+                 INSERT INTO streams (stream, id, head, pruned_to, touched_at) VALUES ($1, $3, $2, $2, $2)
                  ON CONFLICT (stream) DO UPDATE SET touched_at = $2 RETURNING head",
-                values![stream.as_str(), now],
+                values![stream.as_str(), now, fresh_stream_id(now)],
             )
             .await?;
         Ok(Position(row.int(0)?))
@@ -52,7 +60,8 @@ impl Reader {
                 .all(
                     "-- log_after
                      SELECT seq, name, data, about, approval FROM events
-                     WHERE stream = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+                     WHERE stream_id = (SELECT id FROM streams WHERE stream = $1) AND seq > $2
+                     ORDER BY seq LIMIT $3",
                     values![stream.as_str(), position.0, PAGE],
                 )
                 .await?;
@@ -87,7 +96,8 @@ impl Reader {
             .all(
                 "-- log_about
                  SELECT seq, name, data, about, approval FROM events
-                 WHERE about = $1 AND stream = $2 AND seq > $3 ORDER BY seq LIMIT $4",
+                 WHERE about = $1 AND stream_id = (SELECT id FROM streams WHERE stream = $2) AND seq > $3
+                 ORDER BY seq LIMIT $4",
                 values![&challenge.to_string(), stream.as_str(), after.0, PAGE],
             )
             .await?;

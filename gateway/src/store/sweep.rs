@@ -122,8 +122,8 @@ async fn delete(tx: &mut Tx, kind: Remains, retention: Retention) -> Result<u64,
         Remains::Events => {
             conn.execute(
                 "-- delete_old_events
-                 DELETE FROM events WHERE (stream, seq) IN
-                     (SELECT stream, seq FROM events WHERE at < $1 ORDER BY at LIMIT $2)",
+                 DELETE FROM events WHERE (stream_id, seq) IN
+                     (SELECT stream_id, seq FROM events WHERE at < $1 ORDER BY at LIMIT $2)",
                 values![old_event, BATCH],
             )
             .await?
@@ -165,7 +165,7 @@ async fn delete(tx: &mut Tx, kind: Remains, retention: Retention) -> Result<u64,
                 "-- delete_idle_streams
                  DELETE FROM streams WHERE stream IN
                      (SELECT s.stream FROM streams s WHERE s.touched_at < $1
-                        AND NOT EXISTS (SELECT 1 FROM events e WHERE e.stream = s.stream) LIMIT $2)",
+                        AND NOT EXISTS (SELECT 1 FROM events e WHERE e.stream_id = s.id) LIMIT $2)",
                 values![old_event, BATCH],
             )
             .await?
@@ -179,7 +179,7 @@ async fn prune_long(tx: &mut Tx, retention: Retention) -> Result<u64, StoreError
         .conn()
         .all(
             "-- long_streams
-             SELECT stream, head FROM streams WHERE head - pruned_to > $1 ORDER BY stream LIMIT $2",
+             SELECT stream, head, id FROM streams WHERE head - pruned_to > $1 ORDER BY stream LIMIT $2",
             values![retention.events_per_stream, BATCH],
         )
         .await?;
@@ -190,8 +190,8 @@ async fn prune_long(tx: &mut Tx, retention: Retention) -> Result<u64, StoreError
             .conn()
             .execute(
                 "-- prune_stream
-                 DELETE FROM events WHERE stream = $1 AND seq <= $2",
-                values![&stream, cut],
+                 DELETE FROM events WHERE stream_id = $1 AND seq <= $2",
+                values![row.int(2)?, cut],
             )
             .await?;
         tx.conn()

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::audit::AuditRow;
 use super::db::{Conn, Value};
 use super::rows::{Column, Rows};
-use super::{StoreError, audit, challenges, dialect, proofs, sessions};
+use super::{StoreError, audit, challenges, dialect, events, proofs, sessions};
 use crate::domain::{Challenge, Session};
 use crate::streams::{LogEvent, StreamKey};
 
@@ -144,27 +144,33 @@ impl Tx {
     /// transaction is committed.
     pub(super) async fn flush(&mut self) -> Result<Vec<Arc<LogEvent>>, StoreError> {
         self.write_pending().await?;
-        let events = std::mem::take(&mut self.events);
-        if events.is_empty() {
+        let told = std::mem::take(&mut self.events);
+        if told.is_empty() {
             return Ok(Vec::new());
         }
         let now = self.now.millis();
         let mut counts: BTreeMap<&StreamKey, i64> = BTreeMap::new();
-        for event in &events {
+        for event in &told {
             *counts.entry(&event.stream).or_default() += 1;
         }
-        let list: Vec<_> = counts.iter().map(|(stream, n)| (stream.as_str(), n)).collect();
+        let list: Vec<_> = counts
+            .iter()
+            .map(|(stream, n)| (stream.as_str(), n, events::fresh_stream_id(self.now)))
+            .collect();
         let list = serde_json::to_string(&list).map_err(|_| StoreError::Damaged("a stream's name"))?;
-        // The number that the next event of each stream gets.
-        let mut next: BTreeMap<StreamKey, i64> = BTreeMap::new();
+        // The number that the next event of each stream gets, and what the stream's events are kept by.
+        let mut next: BTreeMap<StreamKey, (i64, i64)> = BTreeMap::new();
         for row in dialect::advance_heads(&mut self.conn(), &list, now).await? {
             let stream = StreamKey::from_text(&row.text(0)?);
             let count = counts.get(&stream).copied().unwrap_or_default();
-            next.insert(stream, row.int(1)? - count + 1);
+            next.insert(stream, (row.int(1)? - count + 1, row.int(2)?));
         }
-        let mut log = Vec::with_capacity(events.len());
-        for event in events {
-            let seq = next.get_mut(&event.stream).ok_or(StoreError::Damaged("a stream without a head"))?;
+        let mut log = Vec::with_capacity(told.len());
+        let mut stream_ids = Vec::with_capacity(told.len());
+        for event in told {
+            let (seq, id) =
+                next.get_mut(&event.stream).ok_or(StoreError::Damaged("a stream without a head"))?;
+            stream_ids.push(*id);
             log.push(Arc::new(LogEvent {
                 stream: event.stream,
                 seq: *seq,
@@ -175,9 +181,9 @@ impl Tx {
             }));
             *seq += 1;
         }
-        let rows = log.iter().map(|event| {
+        let rows = log.iter().zip(&stream_ids).map(|(event, stream_id)| {
             vec![
-                Value::from(event.stream.as_str()),
+                Value::from(*stream_id),
                 Value::from(event.seq),
                 Value::from(now),
                 Value::from(&*event.name),
@@ -200,7 +206,7 @@ impl Tx {
 
 static EVENTS: Rows = Rows::new(
     "-- insert_events
-     INSERT INTO events (stream, seq, at, name, data, about, approval)",
-    &[Column::Text, Column::Int, Column::Int, Column::Text, Column::Text, Column::Text, Column::Int],
+     INSERT INTO events (stream_id, seq, at, name, data, about, approval)",
+    &[Column::Int, Column::Int, Column::Int, Column::Text, Column::Text, Column::Text, Column::Int],
     "",
 );

@@ -12,13 +12,15 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use super::tx::{Tx, TxConn};
-use super::{StoreError, is_connection_lost};
+use super::{StoreError, is_connection_lost, is_in_the_way};
 use crate::clock::Clock;
 use crate::streams::Hub;
 
 /// Most operations in one transaction: enough to share the cost of a commit, few enough that the
 /// first does not wait long for the last.
 const MAX_BATCH: usize = 64;
+/// How often an operation that failed alone is begun again.
+const MAX_ALONE: usize = 3;
 /// Most operations waiting; beyond, the caller is told to come back.
 pub(super) const MAX_WAITING: usize = 4096;
 
@@ -76,7 +78,7 @@ pub(super) async fn run(
         metrics::histogram!("miid_store_batch_size").record(batch.len() as f64);
         match commit(&mut tx, &mut batch, &hub, &clock).await {
             Ok(()) => batch.drain(..).for_each(|job| job.finish(None)),
-            Err(failure) if batch.len() == 1 || is_connection_lost(&failure) => {
+            Err(failure) if is_connection_lost(&failure) => {
                 let mut failure = Some(failure);
                 for job in batch.drain(..) {
                     job.finish(Some(failure.take().unwrap_or(StoreError::Busy)));
@@ -85,7 +87,7 @@ pub(super) async fn run(
             Err(_) => {
                 for job in batch.drain(..) {
                     let mut alone = [job];
-                    let failure = commit(&mut tx, &mut alone, &hub, &clock).await.err();
+                    let failure = commit_alone(&mut tx, &mut alone, &hub, &clock).await.err();
                     let [job] = alone;
                     job.finish(failure);
                 }
@@ -95,6 +97,23 @@ pub(super) async fn run(
     if let TxConn::Sqlite(connection) = tx.conn {
         let _ = connection.close().await;
     }
+}
+
+/// One operation by itself, begun again where something unique was there already: it looks, or draws,
+/// anew.
+async fn commit_alone(
+    tx: &mut Tx,
+    job: &mut [Box<dyn Job>],
+    hub: &Hub,
+    clock: &Clock,
+) -> Result<(), StoreError> {
+    for _ in 0..MAX_ALONE {
+        match commit(tx, job, hub, clock).await {
+            Err(failure) if is_in_the_way(&failure) => {}
+            other => return other,
+        }
+    }
+    commit(tx, job, hub, clock).await
 }
 
 /// Begin, every operation, what they announce, commit, publish; or nothing at all.

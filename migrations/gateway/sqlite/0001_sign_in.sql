@@ -137,19 +137,20 @@ CREATE TABLE disclosures (
 -- its first use, in milliseconds, so that the numbers of one that was forgotten never come again.
 CREATE TABLE streams (
     stream     TEXT PRIMARY KEY,
+    id         BIGINT NOT NULL UNIQUE, -- what its events are kept by: short, since each event repeats it
     head       BIGINT NOT NULL,
     pruned_to  BIGINT NOT NULL,
     touched_at BIGINT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE events (
-    stream    TEXT NOT NULL,
+    stream_id BIGINT NOT NULL,
     seq       BIGINT NOT NULL,
     at        BIGINT NOT NULL,
     name      TEXT NOT NULL,
     data      TEXT NOT NULL,           -- never with a code in it
     about     TEXT,                    -- challenge, in a service's log
     approval  BIGINT,                  -- which approval's code belongs into it
-    PRIMARY KEY (stream, seq)
+    PRIMARY KEY (stream_id, seq)
 );
 CREATE INDEX events_by_age ON events (at);
 CREATE INDEX events_about ON events (about) WHERE about IS NOT NULL;
