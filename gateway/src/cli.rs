@@ -325,7 +325,9 @@ pub async fn keys(command: KeysCommand) -> anyhow::Result<()> {
                         }
                         let rows = tx.signing_keys().await?;
                         // Somebody must sign from now on.
-                        if !rows.iter().any(|key| key.retired_at.is_none() && key.active_from <= now) {
+                        // A key that was relieved earlier must not come back into its place.
+                        let newest = rows.iter().rev().find(|key| key.active_from <= now);
+                        if newest.is_none_or(|key| key.retired_at.is_some()) {
                             tx.add_signing_key(&fresh, now).await?;
                         }
                         Ok(true)

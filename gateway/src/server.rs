@@ -13,6 +13,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use metrics_exporter_prometheus::PrometheusHandle;
 use miid_protocol::Issuer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -21,12 +22,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::http::{self, App, AppState, Peer};
+use crate::http::{self, AppState, Peer};
 use crate::store::Store;
 use crate::{cli, keys, streams, upkeep};
 
 /// How long a client may take to send its request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often the metrics' samples are put into their buckets.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// hyper's smallest; our requests are small, and there are many connections.
 const CONNECTION_BUFFER: usize = 8 * 1024;
 
@@ -62,6 +65,7 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> anyhow
     say(&format!("listening on http://{address}"))?;
     if let Some((listener, handle)) = metrics {
         say(&format!("metrics on http://{}", listener.local_addr()?))?;
+        background.spawn(tidy_metrics(handle.clone(), stopping.clone()));
         background.spawn(accept(
             listener,
             http::metrics_router(handle),
@@ -89,17 +93,9 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> anyhow
     stopping.cancel();
     background.close();
     background.wait().await;
-    finish(app).await;
+    app.store.close().await;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Lets the writer end its last transaction: it does when nobody can send to it any more.
-async fn finish(app: App) {
-    if let Some(pool) = app.store.postgres() {
-        pool.close().await;
-    }
-    drop(app);
 }
 
 /// SIGTERM or Ctrl-C.
@@ -132,7 +128,11 @@ async fn accept(
     let open = TaskTracker::new();
     let now = CancellationToken::new();
     loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else { break };
+        let slot = tokio::select! {
+            () = stop.cancelled() => break,
+            slot = slots.clone().acquire_owned() => slot,
+        };
+        let Ok(slot) = slot else { break };
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
@@ -160,6 +160,13 @@ async fn accept(
         tracing::warn!(connections = open.len(), "closing connections that did not end in time");
         now.cancel();
         open.wait().await;
+    }
+}
+
+/// Samples are kept until they are put into their buckets, also when nobody reads the metrics.
+async fn tidy_metrics(handle: PrometheusHandle, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(METRICS_UPKEEP)).await.is_some() {
+        handle.run_upkeep();
     }
 }
 

@@ -243,6 +243,22 @@ async fn quotas_count_browsers_that_are_known_and_those_that_are_not_apart(fresh
     }
     assert!(matches!(fresh.open_challenge(known()).await, Created::TooMany(_)));
     fresh.new_challenge("bob").await;
+
+    // Strangers at other services use up what a person may have in all; what is left for a browser that
+    // has signed in as this person before, they cannot.
+    let at = |shop: &str, known: bool| {
+        let mut new = fresh.pending("carol");
+        new.challenge.client_id = ClientId::parse(shop).expect("id");
+        new.challenge.known_browser = known;
+        new
+    };
+    for i in 0..10 {
+        let new = at(&format!("shop-{}", i / 3), false);
+        assert!(matches!(fresh.open_challenge(new).await, Created::New(_)));
+    }
+    assert!(matches!(fresh.open_challenge(at("shop-9", false)).await, Created::TooMany(_)));
+    assert!(matches!(fresh.open_challenge(at("shop-9", true)).await, Created::New(_)), "the owner gets in");
+
     fresh.wait(300_000);
     fresh.new_challenge("alice").await;
 }
@@ -431,6 +447,22 @@ async fn a_second_server_on_one_sqlite_file_is_refused() {
     let beside = Options { serve: false, ..options.clone() };
     Store::open(&beside, Clock::system()).await.expect("the command line works beside it");
     drop(first);
+}
+
+#[tokio::test]
+async fn a_closed_store_stands_in_its_one_file() {
+    let fresh = Fresh::open(None).await;
+    fresh.new_challenge("alice").await;
+    fresh.store.close().await;
+    let path = fresh.options.url.strip_prefix("sqlite://").expect("a file");
+    let copy = format!("{path}.copy");
+    std::fs::copy(path, &copy).expect("a backup of the one file");
+    let mut conn = sqlx::SqliteConnection::connect(&format!("sqlite://{copy}")).await.expect("opens");
+    let (count,): (i64,) =
+        sqlx::query_as("SELECT count(*) FROM challenges").fetch_one(&mut conn).await.expect("counts");
+    assert_eq!(count, 1);
+    let after = fresh.store.write("late", |_| Box::pin(async { Ok(()) })).await;
+    assert!(matches!(after, Err(StoreError::Busy)), "nothing is taken any more");
 }
 
 #[test]

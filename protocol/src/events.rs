@@ -130,7 +130,7 @@ pub struct ChallengeExpired {
 }
 
 /// Data of `challenge_verified`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChallengeVerified {
     /// The challenge.
     pub challenge_id: ChallengeId,
@@ -170,6 +170,13 @@ pub struct SessionRevoked {
     pub reason: RevokeReason,
     /// When.
     pub at: Timestamp,
+}
+
+impl std::fmt::Debug for ChallengeVerified {
+    /// Without the code.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChallengeVerified").field("challenge_id", &self.challenge_id).finish_non_exhaustive()
+    }
 }
 
 /// Data of `resync`: nothing.

@@ -208,7 +208,7 @@ pub struct CreateChallenge {
 }
 
 /// A challenge as its service sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Challenge {
     /// Its id.
@@ -243,6 +243,16 @@ pub struct Challenge {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub did: Option<Did>,
+}
+
+impl std::fmt::Debug for Challenge {
+    /// Without the code.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Challenge")
+            .field("challenge_id", &self.challenge_id)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `POST /v1/auth/challenges/{id}/withdraw`.

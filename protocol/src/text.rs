@@ -48,14 +48,15 @@ pub fn is_code_verifier(text: &str) -> bool {
 }
 
 /// Control characters, Unicode's format characters (Cf: among them the bidi overrides and isolates,
-/// zero-width characters and tags), and the separators that break a line.
+/// zero-width characters and tags), the separators that break a line, and the fillers that show nothing.
 fn is_disguise(c: char) -> bool {
     c.is_control()
         || matches!(u32::from(c),
             0x00AD | 0x0600..=0x0605 | 0x061C | 0x06DD | 0x070F | 0x0890..=0x0891 | 0x08E2 | 0x180E
             | 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x2064 | 0x2066..=0x206F | 0xFEFF
             | 0xFFF9..=0xFFFB | 0x110BD | 0x110CD | 0x13430..=0x1343F | 0x1BCA0..=0x1BCA3
-            | 0x1D173..=0x1D17A | 0xE0001 | 0xE0020..=0xE007F)
+            | 0x1D173..=0x1D17A | 0xE0001 | 0xE0020..=0xE007F
+            | 0x034F | 0x115F | 0x1160 | 0x17B4 | 0x17B5 | 0x180B..=0x180D | 0x2800 | 0x3164 | 0xFFA0)
 }
 
 #[cfg(test)]
@@ -65,7 +66,7 @@ mod tests {
     #[test]
     fn disguises_are_refused_and_plain_text_of_any_script_is_not() {
         assert!(is_displayable("데모 가게에 로그인 – “hi” 😀", 140));
-        for text in ["a\nb", "a\u{202e}b", "a\u{200b}b", "\u{feff}a", "a\u{2028}b", "\u{7f}"] {
+        for text in ["a\nb", "a\u{202e}b", "a\u{200b}b", "\u{feff}a", "a\u{2028}b", "\u{7f}", "\u{3164}"] {
             assert!(!is_displayable(text, 140), "{text:?}");
         }
         assert!(is_displayable(&"가".repeat(140), 140));

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::RequestPartsExt as _;
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Path, Query, Request};
@@ -25,6 +26,9 @@ use crate::verify::HeldProof;
 /// Largest body (section 1).
 const MAX_BODY: usize = 64 * 1024;
 
+/// How long a body may take to come: it holds a connection meanwhile.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Where a connection comes from, put into each request by the server.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
@@ -38,21 +42,19 @@ impl FromRequestParts<App> for Source {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let peer = parts.extensions.get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
-        let trusted = |address: &IpAddr| app.settings.trusted_proxies.contains(address);
+        // An IPv4 peer on a dual-stack listener is the IPv4 address that the operator wrote.
+        let peer = peer.to_canonical();
+        let trusted = |address: &IpAddr| app.settings.trusted_proxies.contains(&address.to_canonical());
         if !trusted(&peer) {
             return Ok(Self(limits::source(peer)));
         }
-        // The nearest address that is no proxy of ours: what stands before it, anyone can write.
-        let forwarded = parts
+        let forwarded: Vec<&str> = parts
             .headers
             .get_all("x-forwarded-for")
             .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|part| part.trim().parse::<IpAddr>().ok())
-            .collect::<Vec<_>>();
-        let nearest = forwarded.iter().rev().find(|address| !trusted(address)).copied();
-        Ok(Self(limits::source(nearest.unwrap_or(peer))))
+            .flat_map(|value| value.to_str().unwrap_or("?").split(','))
+            .collect();
+        Ok(Self(limits::source(nearest(peer, &forwarded, trusted))))
     }
 }
 
@@ -80,6 +82,20 @@ impl<T: DeserializeOwned> FromRequestParts<App> for QueryOf<T> {
             Err(_) => Err(ApiError::detail(ErrorCode::InvalidRequest, "the query is not well-formed")),
         }
     }
+}
+
+/// From the right, past our own proxies, to the nearest address that is none. What stands before it, anyone
+/// can write; and where an entry is no address, nothing before it is believed either.
+fn nearest(peer: IpAddr, forwarded: &[&str], trusted: impl Fn(&IpAddr) -> bool) -> IpAddr {
+    let mut nearest = peer;
+    for part in forwarded.iter().rev() {
+        let Ok(address) = part.trim().parse::<IpAddr>() else { break };
+        nearest = address;
+        if !trusted(&address) {
+            break;
+        }
+    }
+    nearest
 }
 
 /// A body within its bound, as it was sent.
@@ -153,10 +169,11 @@ async fn read_body(parts: &Parts, body: axum::body::Body) -> Result<Body, ApiErr
             ));
         }
     };
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(collected) => Ok(Body { bytes: collected.to_bytes(), form }),
-        Err(error) if error.is::<LengthLimitError>() => Err(ErrorCode::BodyTooLarge.into()),
-        Err(_) => Err(ApiError::detail(ErrorCode::InvalidRequest, "the body broke off")),
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(collected)) => Ok(Body { bytes: collected.to_bytes(), form }),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ErrorCode::BodyTooLarge.into()),
+        Ok(Err(_)) => Err(ApiError::detail(ErrorCode::InvalidRequest, "the body broke off")),
+        Err(_) => Err(ApiError::detail(ErrorCode::InvalidRequest, "the body did not come in time")),
     }
 }
 
@@ -168,13 +185,18 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let refused = || ApiError::new(ErrorCode::InvalidClient);
-        let (client_id, secret) = basic(parts).ok_or_else(refused)?;
+        let found = basic(parts);
         let now = app.clock.now();
-        if let Some(service) = app.control().services.get(&client_id)
+        if let Some((client_id, secret)) = &found
+            && let Some(service) = app.control().services.get(client_id)
             && service.accepts(secret.hash(), now)
         {
             return Ok(Self(service.clone()));
         }
+        // Whoever is wrong is counted by address before anything is looked up for it.
+        let Source(address) = Source::from_request_parts(parts, app).await?;
+        app.limits.request(address)?;
+        let (client_id, secret) = found.ok_or_else(refused)?;
         // Registered, or given a new secret, within the last second: the store knows.
         let services = app.store.read().await?.services().await?;
         match services.get(&client_id) {
@@ -185,9 +207,8 @@ impl FromRequestParts<App> for Caller {
 }
 
 fn basic(parts: &Parts) -> Option<(ClientId, Secret<ClientSecret>)> {
-    let value = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, encoded) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") || encoded.len() > 512 {
+    let encoded = authorization(parts, "basic")?;
+    if encoded.len() > 512 {
         return None;
     }
     let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
@@ -213,7 +234,7 @@ impl FromRequest<App> for Proved {
         app.limits.request(address)?;
         let body = read_body(&parts, body).await?;
 
-        let token = did_proof(&parts).ok_or(ErrorCode::InvalidProof)?.to_owned();
+        let token = authorization(&parts, proof::SCHEME).ok_or(ErrorCode::InvalidProof)?.to_owned();
         let claimed = claimed_key(&token).ok_or(ErrorCode::InvalidProof)?;
         app.limits.did(address, &claimed)?;
         // The path as sent: axum nests and rewrites `uri`, the original stands beside it.
@@ -232,12 +253,12 @@ impl FromRequest<App> for Proved {
     }
 }
 
-fn did_proof(parts: &Parts) -> Option<&str> {
+/// What stands behind a scheme in the one `Authorization` header: a second one would leave open which of
+/// them was checked.
+pub fn authorization<'p>(parts: &'p Parts, scheme: &str) -> Option<&'p str> {
     let mut values = parts.headers.get_all(AUTHORIZATION).iter();
-    let value = values.next()?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    // A second header would leave open which of them was checked.
-    (values.next().is_none() && scheme.eq_ignore_ascii_case(proof::SCHEME)).then(|| token.trim_start())
+    let (found, credentials) = values.next()?.to_str().ok()?.split_once(' ')?;
+    (values.next().is_none() && found.eq_ignore_ascii_case(scheme)).then(|| credentials.trim())
 }
 
 /// The key that a proof claims to be made with, before anything about it was checked.
@@ -252,4 +273,24 @@ fn claimed_key(token: &str) -> Option<String> {
     let header = miid_protocol::jws::decode(token.split('.').next()?)?;
     let kid: Kid = serde_json::from_slice(&header).ok()?;
     Some(kid.kid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_our_own_proxies_wrote_is_believed() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let (proxy, second) = (ip("10.0.0.1"), ip("10.0.0.2"));
+        let trusted = |address: &IpAddr| [proxy, second].contains(address);
+        let source = |forwarded: &[&str]| nearest(proxy, forwarded, trusted);
+        assert_eq!(source(&[]), proxy);
+        assert_eq!(source(&["192.0.2.7"]), ip("192.0.2.7"));
+        assert_eq!(source(&["203.0.113.9", " 192.0.2.7", " 10.0.0.2"]), ip("192.0.2.7"));
+        // What a client wrote itself stands further left, or is no address: neither is believed.
+        assert_eq!(source(&["203.0.113.9", "192.0.2.7"]), ip("192.0.2.7"));
+        assert_eq!(source(&["203.0.113.9", "unknown"]), proxy);
+        assert_eq!(source(&["203.0.113.9", "192.0.2.7:4711", "10.0.0.2"]), second);
+    }
 }

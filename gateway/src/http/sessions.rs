@@ -5,13 +5,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{AUTHORIZATION, CACHE_CONTROL};
+use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use miid_protocol::secret::{RefreshToken, Secret};
 use miid_protocol::service::{Introspection, RevokeReason, TokenSubject, UserInfo};
 use miid_protocol::{ClientId, ErrorCode, Problem, SessionId};
 
-use super::extract::{Body, Caller, PathId, Source};
+use super::extract::{Body, Caller, PathId, Source, authorization};
 use super::{ApiError, App, AppState};
 use crate::domain::Session;
 use crate::store::Service;
@@ -66,7 +66,7 @@ pub(super) async fn userinfo(
     parts: Parts,
 ) -> Result<Response, ApiError> {
     app.limits.request(address)?;
-    let token = bearer(&parts).ok_or(ErrorCode::InvalidToken)?;
+    let token = authorization(&parts, "bearer").ok_or(ErrorCode::InvalidToken)?;
     let now = app.clock.now();
     let claims = app.control().ring.verify(token, None, now).ok_or(ErrorCode::InvalidToken)?;
     let session = app.store.read().await?.session(claims.sid).await?;
@@ -87,11 +87,6 @@ pub(super) async fn end(
     let id = SessionId::parse(&id).map_err(|_| ErrorCode::SessionNotFound)?;
     let known = app.end_session(id, service.client_id).await?;
     if known { Ok(StatusCode::NO_CONTENT) } else { Err(ErrorCode::SessionNotFound.into()) }
-}
-
-fn bearer(parts: &Parts) -> Option<&str> {
-    let (scheme, token) = parts.headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 impl AppState {

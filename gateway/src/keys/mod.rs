@@ -18,6 +18,9 @@ pub use file::{KeyFileError, load_or_create};
 pub use jwt::{AccessClaims, install_provider};
 pub use ring::{KeyRing, KeyRow, NEXT_KEY_LEAD, PREVIOUS_KEY_TAIL};
 
+/// How far back a refresh token is looked for; an older one is as spent as the oldest.
+const RECENT_GENERATIONS: usize = 64;
+
 /// Everything that is derived from the key file.
 pub struct ServerKeys {
     master: Zeroizing<[u8; 32]>,
@@ -75,7 +78,11 @@ impl ServerKeys {
         token: &Secret<RefreshToken>,
     ) -> Option<i64> {
         let hash = token.hash();
-        (1..=newest).rev().find(|generation| self.refresh_token(session, *generation).hash() == hash)
+        let recent = (1..=newest).rev().take(RECENT_GENERATIONS);
+        let found =
+            recent.into_iter().find(|generation| self.refresh_token(session, *generation).hash() == hash);
+        // It named a session that exists, which nobody can make up: one of the first, then, long spent.
+        found.or((newest > RECENT_GENERATIONS as i64).then_some(0))
     }
 
     /// What quotas count a hint by: keyed, so that a copy of the database names nobody who was only

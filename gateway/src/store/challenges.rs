@@ -104,9 +104,12 @@ impl Tx {
         if let (Some(did), Some(person_key)) = (row.opt_text(4)?, row.opt_text(5)?) {
             challenge.did = Some(parsed(&did, Did::from_stored)?);
             challenge.person_key = person_key;
-            if self.conn().is_postgres() || self.is_touched(&format!("person/{}", challenge.person_key)) {
-                row = self.for_opening(&challenge, handle, &key).await?;
-            }
+        }
+        // Under the lock of whom it names it is counted again, also where it names nobody: how long this
+        // takes must not say which (threats 17).
+        let again = self.conn().is_postgres() && new.handle.is_some();
+        if again || self.is_touched(&format!("person/{}", challenge.person_key)) {
+            row = self.for_opening(&challenge, handle, &key).await?;
         }
         if row.opt_text(6)?.is_some() {
             let same = from_row(&row, 6)?;
@@ -121,12 +124,14 @@ impl Tx {
                 )
                 .await?;
         }
-        let own = if challenge.known_browser {
+        // A browser that has signed in as this person before counts for itself: strangers at other services
+        // must not use up what is left for it (threats 2).
+        let full = if challenge.known_browser {
             row.int(0)? >= new.quota.known_browsers
         } else {
-            row.int(1)? >= new.quota.unknown_browsers
+            row.int(1)? >= new.quota.unknown_browsers || row.int(2)? >= new.quota.person
         };
-        if own || row.int(2)? >= new.quota.person {
+        if full {
             let ends = row.opt_int(3)?.unwrap_or(now.millis());
             return Ok(Created::TooMany(Timestamp::from_millis(ends)));
         }
@@ -172,7 +177,8 @@ impl Tx {
                     " FROM (SELECT count(CASE WHEN client_id = $2 AND known_browser = 1 THEN 1 END) AS known,
                                    count(CASE WHEN client_id = $2 AND hint_key = $3 AND known_browser = 0
                                               THEN 1 END) AS unknown,
-                                   count(*) AS pending, min(expires_at) AS first_ends
+                                   count(CASE WHEN known_browser = 0 THEN 1 END) AS pending,
+                                   min(expires_at) AS first_ends
                             FROM challenges
                             WHERE state = 'pending' AND deadline > $4 AND person_key =
                                 COALESCE((SELECT person_key FROM handles

@@ -91,6 +91,22 @@ impl Reader {
         after: Position,
     ) -> Result<Vec<Arc<LogEvent>>, StoreError> {
         let stream = StreamKey::service(client_id);
+        let mut log = Vec::new();
+        let mut after = after.0;
+        loop {
+            let page = self.page_about(&stream, challenge, after).await?;
+            let Some(last) = page.last() else { return Ok(log) };
+            after = last.seq;
+            log.extend(page);
+        }
+    }
+
+    async fn page_about(
+        &mut self,
+        stream: &StreamKey,
+        challenge: ChallengeId,
+        after: i64,
+    ) -> Result<Vec<Arc<LogEvent>>, StoreError> {
         let rows = self
             .conn()
             .all(
@@ -98,10 +114,10 @@ impl Reader {
                  SELECT seq, name, data, about, approval FROM events
                  WHERE about = $1 AND stream_id = (SELECT id FROM streams WHERE stream = $2) AND seq > $3
                  ORDER BY seq LIMIT $4",
-                values![&challenge.to_string(), stream.as_str(), after.0, PAGE],
+                values![&challenge.to_string(), stream.as_str(), after, PAGE],
             )
             .await?;
-        Ok(rows.iter().map(|row| from_row(&stream, row)).collect::<sqlx::Result<_>>()?)
+        Ok(rows.iter().map(|row| from_row(stream, row)).collect::<sqlx::Result<_>>()?)
     }
 
     /// The number of the last event of a stream.

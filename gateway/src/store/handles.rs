@@ -9,6 +9,9 @@ use super::{AuditRow, StoreError, Tx};
 /// How long a released handle is nobody's.
 pub const FROZEN: Lifetime = Lifetime::from_secs(90 * 86_400);
 
+/// Names that one wallet may have let go of and that are still frozen: nobody hoards them by changing.
+const MAX_FROZEN: i64 = 5;
+
 /// What became of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
@@ -28,6 +31,17 @@ impl Tx {
     ) -> Result<Claim, StoreError> {
         let now = self.now;
         if handle.is_reserved() {
+            return Ok(Claim::Taken);
+        }
+        let frozen = self
+            .conn()
+            .one(
+                "-- count_frozen
+                 SELECT count(*) FROM handles WHERE did = $1 AND frozen_until > $2",
+                values![did.as_str(), now],
+            )
+            .await?;
+        if frozen.int(0)? >= MAX_FROZEN {
             return Ok(Claim::Taken);
         }
         let skeleton = handle.skeleton();

@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use audit::{AuditRow, jti_key};
 pub use challenges::{Created, ForDecision, NewChallenge, Quota};
@@ -67,8 +69,15 @@ pub struct Store {
 
 #[derive(Clone)]
 enum Kind {
-    Sqlite { writer: mpsc::Sender<Box<dyn Job>>, readers: SqlitePool },
+    Sqlite { writer: mpsc::Sender<Box<dyn Job>>, readers: SqlitePool, task: WriterTask },
     Postgres { pool: PgPool },
+}
+
+/// The task that writes to SQLite, to be waited for at the end.
+#[derive(Clone)]
+struct WriterTask {
+    stop: CancellationToken,
+    ended: TaskTracker,
 }
 
 /// A connection to read with.
@@ -97,7 +106,7 @@ impl Store {
     pub async fn write<T, F>(&self, name: &'static str, op: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'t> Fn(&'t mut Tx) -> OpFuture<'t, T> + Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> OpFuture<'t, T> + Send + Sync + 'static,
     {
         let begun = Instant::now();
         let result = match &self.kind {
@@ -108,7 +117,12 @@ impl Store {
                     Err(_) => Err(StoreError::Busy),
                 }
             }
-            Kind::Postgres { pool } => self.write_postgres(pool, op).await,
+            // A task of its own: a caller that goes away must not come between a commit and telling of it.
+            Kind::Postgres { pool } => {
+                let (store, pool) = (self.clone(), pool.clone());
+                let written = tokio::spawn(async move { store.write_postgres(&pool, op).await });
+                written.await.unwrap_or(Err(StoreError::Busy))
+            }
         };
         metrics::histogram!("miid_store_seconds", "operation" => name).record(begun.elapsed().as_secs_f64());
         result
@@ -116,7 +130,8 @@ impl Store {
 
     async fn write_postgres<T, F>(&self, pool: &PgPool, op: F) -> Result<T, StoreError>
     where
-        F: for<'t> Fn(&'t mut Tx) -> OpFuture<'t, T>,
+        T: Send,
+        F: for<'t> Fn(&'t mut Tx) -> OpFuture<'t, T> + Send + Sync,
     {
         let mut attempt = 0;
         loop {
@@ -152,9 +167,27 @@ impl Store {
 
     /// Whether it answers, within a second.
     pub async fn is_ready(&self) -> bool {
+        if let Kind::Sqlite { writer, .. } = &self.kind
+            && writer.is_closed()
+        {
+            return false;
+        }
         let asked =
             async { self.read().await?.conn().optional("SELECT 1", &[]).await.map_err(StoreError::from) };
         matches!(tokio::time::timeout(Duration::from_secs(1), asked).await, Ok(Ok(_)))
+    }
+
+    /// Lets the operations that wait end, then closes the database; SQLite's log is merged into its file.
+    pub async fn close(&self) {
+        match &self.kind {
+            Kind::Sqlite { readers, task, .. } => {
+                // The last connection merges, and it must be one that may write.
+                readers.close().await;
+                task.stop.cancel();
+                task.ended.wait().await;
+            }
+            Kind::Postgres { pool } => pool.close().await,
+        }
     }
 
     /// Who is told after a commit.

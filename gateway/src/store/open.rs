@@ -2,6 +2,7 @@
 //! what is there.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -12,8 +13,10 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::{Kind, Store, StoreError, writer};
+use super::{Kind, Store, StoreError, WriterTask, writer};
 use crate::clock::Clock;
 use crate::streams::Hub;
 
@@ -27,6 +30,9 @@ const SQLITE_READERS: u32 = 4;
 /// How long a caller waits for a connection before it is told to come back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a start waits for PostgreSQL to say anything.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Why the store could not be opened. Every text is for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -36,6 +42,9 @@ pub enum OpenError {
     /// The URL does not parse, or the database cannot be reached.
     #[error("cannot open the database: {0}")]
     Connect(#[source] sqlx::Error),
+    /// It accepts connections and says nothing.
+    #[error("the database did not answer within {0:?}")]
+    Silent(Duration),
     /// The folder of the SQLite file is missing or not writable.
     #[error("cannot use {path}: {source}")]
     File {
@@ -139,12 +148,14 @@ async fn open_sqlite(options: &Options, clock: Clock) -> Result<Store, OpenError
 
     let hub = Hub::new();
     let (writer, waiting) = mpsc::channel(writer::MAX_WAITING);
-    let (task_hub, task_clock) = (hub.clone(), clock.clone());
-    tokio::spawn(async move {
-        writer::run(connection, waiting, task_hub, task_clock).await;
+    let task = WriterTask { stop: CancellationToken::new(), ended: TaskTracker::new() };
+    let (stop, task_hub, task_clock) = (task.stop.clone(), hub.clone(), clock.clone());
+    task.ended.spawn(async move {
+        writer::run(connection, waiting, stop, task_hub, task_clock).await;
         drop(lock);
     });
-    Ok(Store { kind: Kind::Sqlite { writer, readers }, hub, clock })
+    task.ended.close();
+    Ok(Store { kind: Kind::Sqlite { writer, readers, task }, hub, clock })
 }
 
 async fn open_postgres(options: &Options, clock: Clock) -> Result<Store, OpenError> {
@@ -158,7 +169,9 @@ async fn open_postgres(options: &Options, clock: Clock) -> Result<Store, OpenErr
             ("idle_in_transaction_session_timeout", "10s"),
         ])
         .disable_statement_logging();
-    let mut connection = connect.connect().await.map_err(OpenError::Connect)?;
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, connect.connect()).await;
+    let mut connection =
+        connecting.map_err(|_| OpenError::Silent(CONNECT_TIMEOUT))?.map_err(OpenError::Connect)?;
     POSTGRES.run(&mut connection).await.map_err(migrate_error)?;
     let _ = connection.close().await;
     let pool = PgPoolOptions::new()
@@ -173,7 +186,9 @@ async fn open_postgres(options: &Options, clock: Clock) -> Result<Store, OpenErr
 
 fn prepare_folder(path: &Path) -> Result<(), OpenError> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(|source| OpenError::File { path: folder.to_owned(), source })
+    // What is shared with services stands in there in the clear: nobody else's to read.
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| OpenError::File { path: folder.to_owned(), source })
 }
 
 /// Held as long as the program serves: the system lets go of it however the program ends.
@@ -192,7 +207,9 @@ fn lock_beside(path: &Path) -> Result<Arc<File>, OpenError> {
 
 fn migrate_error(error: MigrateError) -> OpenError {
     match error {
-        MigrateError::VersionMissing(version) => OpenError::Newer(version),
+        MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
+            OpenError::Newer(version)
+        }
         other => OpenError::Migrate(other),
     }
 }

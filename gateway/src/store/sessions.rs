@@ -131,7 +131,8 @@ impl Tx {
             .conn()
             .execute(
                 "-- revoke_session
-                 UPDATE sessions SET revoked_at = $2, reason = $3 WHERE id = $1 AND revoked_at IS NULL",
+                 UPDATE sessions SET revoked_at = $2, reason = $3
+                 WHERE id = $1 AND revoked_at IS NULL AND (idle_until <= $2 OR $3 <> 'expired')",
                 values![&session.id.to_string(), now, reason.as_str()],
             )
             .await?;

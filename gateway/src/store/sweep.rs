@@ -65,6 +65,7 @@ impl Store {
             Remains::Challenges,
             Remains::Sessions,
             Remains::Disclosures,
+            Remains::Handles,
             Remains::Streams,
         ] {
             for _ in 0..MAX_BATCHES {
@@ -105,6 +106,7 @@ enum Remains {
     Challenges,
     Sessions,
     Disclosures,
+    Handles,
     Streams,
 }
 
@@ -157,6 +159,15 @@ async fn delete(tx: &mut Tx, kind: Remains, retention: Retention) -> Result<u64,
                  DELETE FROM disclosures WHERE grant_id IN
                      (SELECT grant_id FROM disclosures WHERE grant_id < $1 ORDER BY grant_id LIMIT $2)",
                 values![&clock::uuid_v7_floor(ended), BATCH],
+            )
+            .await?
+        }
+        Remains::Handles => {
+            conn.execute(
+                "-- delete_thawed_handles
+                 DELETE FROM handles WHERE handle IN
+                     (SELECT handle FROM handles WHERE frozen_until <= $1 LIMIT $2)",
+                values![now, BATCH],
             )
             .await?
         }

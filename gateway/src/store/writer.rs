@@ -2,14 +2,15 @@
 //! transaction: whoever waits while a commit is on its way to the disk shares the next one. Nobody is
 //! answered before the commit that holds their change.
 //!
-//! An operation refuses before it writes, so a refusal leaves nothing behind in the shared
-//! transaction. One that fails takes the transaction with it, and then each runs again alone.
+//! What an operation keeps back before it refuses is written all the same: a refusal uses up its proof. One
+//! that *fails* takes the transaction with it, and then each runs again alone.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::tx::{Tx, TxConn};
 use super::{StoreError, is_connection_lost, is_in_the_way};
@@ -65,16 +66,28 @@ where
     }
 }
 
-/// Runs until every sender is gone, then closes the connection.
+/// Runs until it is told to stop and nobody waits any more, then closes the connection.
 pub(super) async fn run(
     connection: SqliteConnection,
     mut waiting: mpsc::Receiver<Box<dyn Job>>,
+    stop: CancellationToken,
     hub: Hub,
     clock: Clock,
 ) {
     let mut tx = Tx::new(TxConn::Sqlite(connection), clock.now());
     let mut batch: Vec<Box<dyn Job>> = Vec::with_capacity(MAX_BATCH);
-    while waiting.recv_many(&mut batch, MAX_BATCH).await > 0 {
+    loop {
+        let received = tokio::select! {
+            biased;
+            received = waiting.recv_many(&mut batch, MAX_BATCH) => received,
+            () = stop.cancelled() => {
+                waiting.close();
+                waiting.recv_many(&mut batch, MAX_BATCH).await
+            }
+        };
+        if received == 0 {
+            break;
+        }
         metrics::histogram!("miid_store_batch_size").record(batch.len() as f64);
         match commit(&mut tx, &mut batch, &hub, &clock).await {
             Ok(()) => batch.drain(..).for_each(|job| job.finish(None)),

@@ -174,7 +174,9 @@ impl Hub {
     pub fn join(&self, key: StreamKey, address: IpAddr, limits: Limits) -> Result<Guard, TooMany> {
         {
             let mut addresses = lock(&self.0.addresses);
-            if addresses.total >= limits.total || self.0.closing.load(Ordering::Relaxed) {
+            // Wallets are many and free to make; the last places are kept for services.
+            let total = if key.is_service() { limits.total } else { limits.total - limits.total / 16 };
+            if addresses.total >= total || self.0.closing.load(Ordering::Relaxed) {
                 return Err(TooMany::Total);
             }
             let open = addresses.open.entry(address).or_default();

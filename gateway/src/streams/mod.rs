@@ -41,6 +41,11 @@ impl StreamKey {
         }
     }
 
+    /// Whether a service reads it.
+    pub fn is_service(&self) -> bool {
+        self.0.starts_with("s/")
+    }
+
     /// From the store.
     pub fn from_text(text: &str) -> Self {
         Self(text.into())

@@ -41,6 +41,7 @@ CREATE TABLE handles (
     frozen_until BIGINT
 );
 CREATE UNIQUE INDEX handles_held ON handles (did) WHERE frozen_until IS NULL;
+CREATE INDEX handles_frozen ON handles (did, frozen_until) WHERE frozen_until IS NOT NULL;
 
 -- Who a person is at a service; random, so that two services cannot join their users on it.
 CREATE TABLE subjects (
