@@ -10,7 +10,8 @@
 //! 5. [`streams`] hands the committed events to whoever reads: wallets and services.
 //!
 //! Around them: [`keys`] derives every secret that is shown again, [`config`] and [`cli`] are the
-//! operator's side, [`server`] starts and stops it all, [`upkeep`] does what time demands.
+//! operator's side, [`server`] starts and stops it all, [`takeover`] frees event
+//! streams of HTTP's buffers, [`upkeep`] does what time demands.
 
 pub mod cli;
 pub mod clock;
@@ -21,5 +22,6 @@ pub mod keys;
 pub mod server;
 pub mod store;
 pub mod streams;
+mod takeover;
 pub mod upkeep;
 pub mod verify;

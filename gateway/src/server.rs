@@ -1,11 +1,13 @@
 //! Starting and stopping: open what is needed, accept connections, and at the end let requests in
 //! flight finish within a bound.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -24,7 +26,8 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::http::{self, AppState, Peer};
 use crate::store::Store;
-use crate::{cli, keys, streams, upkeep};
+use crate::streams::EventStream;
+use crate::{cli, keys, streams, takeover, upkeep};
 
 /// How long a client may take to send its request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -170,27 +173,51 @@ async fn tidy_metrics(handle: PrometheusHandle, stop: CancellationToken) {
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
-    let _ = stream.set_nodelay(true);
+async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
+    let _ = socket.set_nodelay(true);
+    let slot = takeover::Slot::default();
+    let requests = slot.clone();
     let service = tower::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         use tower::ServiceExt as _;
-        request.extensions_mut().insert(Peer(peer.ip()));
+        let extensions = request.extensions_mut();
+        extensions.insert(Peer(peer.ip()));
+        extensions.insert(requests.clone());
         router.clone().oneshot(request)
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(CONNECTION_BUFFER);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let socket = TokioIo::new(takeover::Watched::new(socket, slot.clone()));
+    let mut connection = builder.serve_connection(socket, TowerToHyperService::new(service));
+    let stopped = stop.cancelled();
+    tokio::pin!(stopped);
+    let mut stopping = false;
+    let ended = poll_fn(|cx| {
+        if !stopping && stopped.as_mut().poll(cx).is_ready() {
+            stopping = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Ended::Connection(ended)),
+            Poll::Pending => slot.take().map_or(Poll::Pending, |stream| Poll::Ready(Ended::Head(stream))),
+        }
+    })
+    .await;
+    let ended = match ended {
+        Ended::Connection(ended) => ended.map_err(anyhow::Error::from),
+        Ended::Head(stream) => {
+            let socket = connection.into_parts().io.into_inner().into_inner();
+            takeover::serve(socket, stream).await.map_err(anyhow::Error::from)
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// What a connection came to: its end, or the head of an event stream's response.
+enum Ended {
+    Connection(hyper::Result<()>),
+    Head(EventStream),
 }
 
 /// One line on standard output, for whoever started the program and waits for it.

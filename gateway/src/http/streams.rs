@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Version};
 use miid_protocol::{ChallengeId, ErrorCode, Problem};
 use serde::Deserialize;
 
@@ -14,6 +15,7 @@ use super::extract::{Caller, Proved, QueryOf, Source};
 use super::{ApiError, App};
 use crate::store::Position;
 use crate::streams::{EventStream, Filter, Guard, Start, StreamKey, TooMany};
+use crate::takeover;
 
 /// Events for the wallet that the proof belongs to
 #[utoipa::path(get, path = "/v1/wallet/events", tag = "wallet",
@@ -21,6 +23,8 @@ use crate::streams::{EventStream, Filter, Guard, Start, StreamKey, TooMany};
 pub(super) async fn wallet_events(
     State(app): State<App>,
     Source(address): Source,
+    slot: Option<Extension<takeover::Slot>>,
+    version: Version,
     headers: HeaderMap,
     proved: Proved,
 ) -> Result<Response, ApiError> {
@@ -42,7 +46,11 @@ pub(super) async fn wallet_events(
         .await?
         .ok_or(ErrorCode::ReplayedProof)?;
     let start = start(&headers, head);
-    Ok(respond(EventStream::new(guard, app.store.clone(), app.keys.clone(), key, Filter::Wallet, start)))
+    Ok(respond(
+        slot,
+        version,
+        EventStream::new(guard, app.store.clone(), app.keys.clone(), key, Filter::Wallet, start),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -60,6 +68,8 @@ pub(super) async fn service_events(
     Source(address): Source,
     Caller(service): Caller,
     QueryOf(about): QueryOf<About>,
+    slot: Option<Extension<takeover::Slot>>,
+    version: Version,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let client_id = service.client_id;
@@ -88,7 +98,7 @@ pub(super) async fn service_events(
         None => EventStream::new(guard, store, keys, key, Filter::Service(client_id), start),
         Some(id) => EventStream::of_challenge(guard, store, keys, client_id, id, head, start).await?,
     };
-    Ok(respond(stream))
+    Ok(respond(slot, version, stream))
 }
 
 /// Where the reader wants to go on from. A position that is none, or ahead of the log, gets a resync;
@@ -109,8 +119,17 @@ fn busy(bound: TooMany) -> ApiError {
     }
 }
 
-fn respond(stream: EventStream) -> Response {
-    let mut response = axum::body::Body::new(stream).into_response();
+/// The response of a stream: its head by hyper, the rest by the connection itself where it can (see
+/// [`takeover`]), and else like any body.
+fn respond(slot: Option<Extension<takeover::Slot>>, version: Version, stream: EventStream) -> Response {
+    let mut response = match slot {
+        Some(Extension(slot)) if version == Version::HTTP_11 => {
+            let mut response = axum::body::Body::new(slot.leave(stream)).into_response();
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
+        _ => axum::body::Body::new(stream).into_response(),
+    };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
