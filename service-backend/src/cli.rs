@@ -134,6 +134,9 @@ impl Serve {
         if let Some(file) = &self.client_secret_file {
             let secret = std::fs::read_to_string(file)
                 .with_context(|| format!("the client secret file {} cannot be read", file.display()))?;
+            if is_open(file) {
+                tracing::warn!("the client secret file {} can be read by others", file.display());
+            }
             return Ok(Zeroizing::new(secret));
         }
         match std::env::var(SECRET_ENV) {
@@ -163,6 +166,13 @@ impl Serve {
             }
         }
     }
+}
+
+/// Whether others than its owner may read a file. Said and not refused: a secret that a container mounts
+/// often is.
+fn is_open(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
 }
 
 /// `--claims ""` asks for nothing.

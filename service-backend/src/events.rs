@@ -1,25 +1,27 @@
 //! The one event stream of this instance (section 4), for all of its logins and sessions.
 //!
 //! Where the stream cannot be resumed (the first connection, or after a `resync`) the gateway's lists
-//! are read instead, after the stream is open, so that nothing falls between. An event counts as
-//! heard once its effect is stored: where that fails the stream is left and resumed before it.
+//! are read instead, after the stream is open, so that nothing falls between. So they are where it was
+//! away for so long that sessions are not trusted any more, and where an event cannot be read. An event
+//! counts as heard once its effect is stored: where that fails the stream is left and resumed before it.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use miid_protocol::ChallengeId;
 use miid_protocol::events::{ChallengeVerified, RESYNC, ServiceEvent};
 use miid_protocol::problem::ErrorCode;
 use miid_protocol::service::{Binding, Challenge, ChallengeStatus, DenyReason, EndReason, ExpireReason};
+use miid_protocol::{ChallengeId, Timestamp};
 use reqwest_eventsource::retry::Never;
 use reqwest_eventsource::{Error as StreamError, Event, EventSource};
 
 use crate::finish::{self, Claim};
 use crate::gateway::{GatewayError, STREAM_SILENCE};
 use crate::logins::LoginState;
-use crate::sessions::{End, UNTOLD};
+use crate::sessions::{End, UNTOLD, is_within};
 use crate::sign_in::Core;
 use crate::store::{Approval, StoreError};
 
@@ -39,8 +41,6 @@ enum Left {
     Lists(#[from] GatewayError),
     #[error("what was heard could not be stored")]
     Store(#[from] StoreError),
-    #[error("an event could not be read")]
-    Event(#[from] miid_protocol::json::JsonError),
 }
 
 /// Listens until the service closes.
@@ -53,7 +53,13 @@ pub(crate) async fn listen(core: Arc<Core>) {
             () = core.closing.cancelled() => return,
         };
         let Err(left) = followed;
-        note(&core, &left);
+        if note(&core, &left) {
+            pause = FIRST_PAUSE;
+        }
+        if matches!(&left, Left::Stream(error) if matches!(**error, StreamError::Utf8(_) | StreamError::Parser(_)))
+        {
+            position = None; // it would be there again; the lists lead around it
+        }
         let jitter = Duration::from_millis(core.outside.jitter(pause.as_millis().try_into().unwrap_or(1)));
         if !core.pause(pause / 2 + jitter / 2).await {
             return;
@@ -62,26 +68,35 @@ pub(crate) async fn listen(core: Arc<Core>) {
     }
 }
 
-/// Says in the log why the stream was left, and since when nothing is heard.
-fn note(core: &Core, left: &Left) {
-    let was_up = core.link.is_up();
-    let mut heard_at = core.now();
+/// Says in the log why the stream was left, and notes until when everything was heard. Says whether it
+/// was a good stream.
+fn note(core: &Core, left: &Left) -> bool {
+    let now = core.now();
+    let mut heard_at = None;
     if let Left::Stream(error) = left {
         match &**error {
             StreamError::InvalidStatusCode(status, _) if status.as_u16() == 401 || status.as_u16() == 403 => {
                 core.link.accepted(false);
                 tracing::error!(%status, "the gateway refuses this service's client id or secret");
             }
-            StreamError::Transport(error) if error.is_timeout() && was_up => {
-                // The line was dead all the while.
+            StreamError::StreamEnded => heard_at = Some(now),
+            StreamError::Transport(_) => {
+                // The line may have been dead for so long before anybody noticed.
                 let silence = i64::try_from(STREAM_SILENCE.as_millis()).unwrap_or(0);
-                heard_at = miid_protocol::Timestamp::from_millis(heard_at.millis() - silence);
+                heard_at = Some(Timestamp::from_millis(now.millis() - silence));
             }
             _ => {}
         }
     }
-    core.link.down(heard_at);
+    let was_good = core.link.down(heard_at, now);
     tracing::warn!(reason = left as &dyn std::error::Error, "not listening to the gateway; trying again");
+    was_good
+}
+
+/// Whether so little time was missed that a session may be trusted until the stream has told of it.
+fn is_fresh(core: &Core) -> bool {
+    let now = core.now();
+    is_within(core.link.heard_at(now), now, core.config.introspect_after)
 }
 
 async fn follow(
@@ -89,6 +104,9 @@ async fn follow(
     position: &mut Option<String>,
     pause: &mut Duration,
 ) -> Result<Infallible, Left> {
+    if !is_fresh(core) {
+        *position = None; // the lists are read, which is quicker than all that happened
+    }
     let request = core.gateway.events(position.as_deref());
     let Ok(mut stream) = EventSource::new(request) else {
         unreachable!("a GET has no body that cannot be cloned")
@@ -103,25 +121,48 @@ async fn follow(
         match event {
             Event::Open => {
                 core.link.accepted(true);
-                if position.is_none() {
+                if position.is_some() && is_fresh(core) {
+                    core.link.resumed();
+                } else {
                     catch_up(core).await?;
                 }
-                *pause = FIRST_PAUSE;
-                core.link.up();
                 tracing::info!(resumed = position.is_some(), "listening to the gateway");
             }
+            Event::Message(message) if message.event == RESYNC => {
+                core.link.missed();
+                catch_up(core).await?;
+                move_on(position, message.id);
+            }
             Event::Message(message) => {
-                if message.event == RESYNC {
-                    catch_up(core).await?;
-                } else if let Some(event) = ServiceEvent::parse(&message.event, &message.data)? {
-                    core.recent.push(&event);
-                    apply(core, event).await?;
+                core.link.applying(core.now());
+                match ServiceEvent::parse(&message.event, &message.data) {
+                    Ok(Some(event)) => {
+                        core.recent.push(&event);
+                        apply(core, event).await?;
+                        *pause = FIRST_PAUSE;
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        // A newer gateway's words. Whatever they say, the lists say it, too.
+                        tracing::warn!(
+                            event = message.event,
+                            error = &error as &dyn std::error::Error,
+                            "an event cannot be read; reading the lists"
+                        );
+                        catch_up(core).await?;
+                    }
                 }
-                if !message.id.is_empty() {
-                    *position = Some(message.id);
-                }
+                core.link.applied();
+                move_on(position, message.id);
             }
         }
+    }
+}
+
+/// What cannot stand in a header is no position to resume from.
+fn move_on(position: &mut Option<String>, id: String) {
+    if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        *position = Some(id);
     }
 }
 
@@ -221,21 +262,33 @@ pub(crate) const fn end_of(status: ChallengeStatus, reason: Option<EndReason>) -
     }
 }
 
-/// Reads what the stream did not tell: approvals and ends of logins that wait, and sessions that are
-/// not live any more.
+/// Reads what the stream did not tell: sessions that are not live any more, and then, since no session's
+/// trust hangs on them, approvals and ends of logins that wait.
 async fn catch_up(core: &Arc<Core>) -> Result<(), Left> {
-    catch_up_logins(core).await?;
-    catch_up_sessions(core).await
+    let asked_at = core.now();
+    catch_up_sessions(core).await?;
+    core.link.caught_up(asked_at, core.now());
+    catch_up_logins(core).await
 }
 
 async fn catch_up_logins(core: &Arc<Core>) -> Result<(), Left> {
-    let mut waiting = core.store.waiting_logins(core.now()).await?;
+    let mut waiting: HashSet<_> = core.store.waiting_logins(core.now()).await?.into_iter().collect();
     if waiting.is_empty() {
         return Ok(());
     }
-    for challenge in core.gateway.live_challenges().await?.challenges {
-        waiting.retain(|id| *id != challenge.challenge_id);
-        apply_challenge(core, challenge).await?;
+    match core.gateway.live_challenges().await {
+        Ok(list) => {
+            for challenge in list.challenges {
+                if waiting.remove(&challenge.challenge_id) {
+                    apply_challenge(core, challenge).await?;
+                }
+            }
+        }
+        // Strangers begin challenges, too, and can make the list as long as they please. Ours can be asked for.
+        Err(GatewayError::Unanswered(error)) => {
+            tracing::warn!(%error, "the list of challenges cannot be read; asking for each of ours");
+        }
+        Err(error) => return Err(error.into()),
     }
     stream::iter(waiting).map(|id| look(core, id)).buffer_unordered(ASKED_AT_ONCE).try_collect::<()>().await
 }
@@ -254,7 +307,7 @@ async fn look(core: &Arc<Core>, id: ChallengeId) -> Result<(), Left> {
 /// Ours are read first: each of them was at the gateway before it was here, so what the gateway then
 /// does not list has ended.
 async fn catch_up_sessions(core: &Arc<Core>) -> Result<(), Left> {
-    let mut ours = std::collections::HashSet::new();
+    let mut ours = HashSet::new();
     let mut after = None;
     loop {
         let page = core.store.live_sessions(after, PAGE).await?;

@@ -21,8 +21,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Heartbeats come every 15 s: after two and a half of them missing the stream is dead, whatever TCP
 /// believes.
 pub(crate) const STREAM_SILENCE: Duration = Duration::from_secs(38);
-/// Larger answers are not the gateway's; a page of sessions is the largest.
+/// Larger answers are not the gateway's; a page of sessions is the largest …
 const MAX_ANSWER: usize = 4 << 20;
+/// … but for the list of challenges, which strangers make longer.
+const MAX_CHALLENGES: usize = 64 << 20;
 
 /// Why the gateway did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +106,8 @@ impl Gateway {
     }
 
     pub(crate) async fn live_challenges(&self) -> Result<ChallengeList, GatewayError> {
-        self.call(Method::GET, paths::SERVICE_CHALLENGES.to_owned(), None::<&()>).await
+        let request = self.request(&self.calls, Method::GET, paths::SERVICE_CHALLENGES);
+        self.answer(request, MAX_CHALLENGES).await
     }
 
     pub(crate) async fn live_sessions(
@@ -161,8 +164,16 @@ impl Gateway {
         if let Some(body) = body {
             request = request.json(body);
         }
+        self.answer(request, MAX_ANSWER).await
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        most: usize,
+    ) -> Result<T, GatewayError> {
         let answer = self.send(request).await?;
-        let bytes = bounded_body(answer).await?;
+        let bytes = bounded_body(answer, most).await?;
         json::from_slice(&bytes).map_err(|error| GatewayError::Unanswered(error.into()))
     }
 
@@ -189,7 +200,7 @@ pub(crate) async fn refusal(answer: Response) -> GatewayError {
         .get(http::header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse().ok());
-    let problem = match bounded_body(answer).await {
+    let problem = match bounded_body(answer, MAX_ANSWER).await {
         Ok(bytes) => json::from_slice::<Problem>(&bytes).ok(),
         Err(error) => return error,
     };
@@ -199,11 +210,11 @@ pub(crate) async fn refusal(answer: Response) -> GatewayError {
     }
 }
 
-async fn bounded_body(mut answer: Response) -> Result<Vec<u8>, GatewayError> {
+async fn bounded_body(mut answer: Response, most: usize) -> Result<Vec<u8>, GatewayError> {
     let unanswered = |error: reqwest::Error| GatewayError::Unanswered(error.without_url().into());
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(unanswered)? {
-        if bytes.len() + chunk.len() > MAX_ANSWER {
+        if bytes.len() + chunk.len() > most {
             return Err(GatewayError::Unanswered("the answer is too large".into()));
         }
         bytes.extend_from_slice(&chunk);

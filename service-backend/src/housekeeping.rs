@@ -44,7 +44,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         }
         log(tell_gateway(&core).await);
         if tick % SLOW == 0 {
-            if core.link.is_up() {
+            if core.link.is_current() {
                 log(core.store.heard(core.now()).await);
             }
             log(adopt_orphans(&core, core.now()).await);

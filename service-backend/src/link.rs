@@ -6,35 +6,78 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use miid_protocol::events::ServiceEvent;
 use miid_protocol::{ChallengeId, SessionId, Timestamp};
+use tokio::time::Instant;
 
-/// The event stream: whether it is there, and since when not.
+use crate::gateway::STREAM_SILENCE;
+
+/// The event stream: whether it is there, and until when everything that it told is stored. Sessions are
+/// trusted by this, so what is not known to be true is not claimed (threat 20).
 #[derive(Debug, Default)]
 pub(crate) struct Link(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    up: bool,
+    line: Option<Line>,
     accepted: bool,
     heard_at: Timestamp,
     ask_not_before: Timestamp,
 }
 
+/// An open stream.
+#[derive(Debug)]
+struct Line {
+    opened: Instant,
+    /// The lists were read since it opened: nothing of what was before is missing.
+    complete: bool,
+    /// Something came that is not stored yet.
+    applying: bool,
+}
+
+impl Line {
+    /// It lived for so long that at least two heartbeats came. What was missed while the stream was away
+    /// comes before the first of them.
+    fn is_proven(&self) -> bool {
+        self.opened.elapsed() >= STREAM_SILENCE
+    }
+
+    /// Whether everything until now was heard and stored.
+    fn is_current(&self) -> bool {
+        !self.applying && (self.complete || self.is_proven())
+    }
+}
+
 impl Default for State {
     fn default() -> Self {
         let never = Timestamp::from_millis(0);
-        Self { up: false, accepted: false, heard_at: never, ask_not_before: never }
+        Self { line: None, accepted: false, heard_at: never, ask_not_before: never }
+    }
+}
+
+impl State {
+    fn is_current(&self) -> bool {
+        self.line.as_ref().is_some_and(Line::is_current)
+    }
+
+    /// Never back, except where the clock was.
+    fn heard(&mut self, at: Timestamp, now: Timestamp) {
+        self.heard_at = if self.heard_at > now { at } else { self.heard_at.max(at) };
     }
 }
 
 impl Link {
-    /// When the gateway was last known to be telling us everything.
+    /// Until when everything that the gateway told is known here.
     pub(crate) fn heard_at(&self, now: Timestamp) -> Timestamp {
         let state = self.state();
-        if state.up { now } else { state.heard_at }
+        if state.is_current() { now } else { state.heard_at }
+    }
+
+    /// Whether that is until this moment.
+    pub(crate) fn is_current(&self) -> bool {
+        self.state().is_current()
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        self.state().up
+        self.state().line.is_some()
     }
 
     /// The gateway took our credentials, at least once.
@@ -46,17 +89,57 @@ impl Link {
         self.state().accepted = accepted;
     }
 
-    pub(crate) fn up(&self) {
-        self.state().up = true;
+    /// The stream goes on where it was left; what happened meanwhile is yet to come.
+    pub(crate) fn resumed(&self) {
+        self.state().line = Some(Line { opened: Instant::now(), complete: false, applying: false });
     }
 
-    /// The stream is gone; the last that was heard of it was at `heard_at`.
-    pub(crate) fn down(&self, heard_at: Timestamp) {
+    /// With the stream open, the gateway's lists were asked for at `asked_at`, and what they say is stored.
+    pub(crate) fn caught_up(&self, asked_at: Timestamp, now: Timestamp) {
         let mut state = self.state();
-        if state.up {
-            state.up = false;
-            state.heard_at = state.heard_at.max(heard_at);
+        let line = state.line.get_or_insert_with(|| Line {
+            opened: Instant::now(),
+            complete: true,
+            applying: false,
+        });
+        (line.complete, line.applying) = (true, false);
+        state.heard(asked_at, now);
+    }
+
+    /// An event came; all before it is stored, itself not yet.
+    pub(crate) fn applying(&self, now: Timestamp) {
+        let mut state = self.state();
+        if state.is_current() {
+            state.heard(now, now);
         }
+        if let Some(line) = &mut state.line {
+            line.applying = true;
+        }
+    }
+
+    /// It is stored, too.
+    pub(crate) fn applied(&self) {
+        if let Some(line) = &mut self.state().line {
+            line.applying = false;
+        }
+    }
+
+    /// Events are missing: nothing since the last that was stored counts as heard.
+    pub(crate) fn missed(&self) {
+        if let Some(line) = &mut self.state().line {
+            (line.complete, line.applying) = (false, true);
+        }
+    }
+
+    /// The stream is gone. Where nothing but the stream failed, `heard_at` says until when it can have told
+    /// everything. Says whether it was a good one.
+    pub(crate) fn down(&self, heard_at: Option<Timestamp>, now: Timestamp) -> bool {
+        let mut state = self.state();
+        let Some(line) = state.line.take() else { return false };
+        if let Some(heard_at) = heard_at.filter(|_| line.is_current()) {
+            state.heard(heard_at, now);
+        }
+        line.is_proven()
     }
 
     /// Whether it makes sense to ask the gateway now.

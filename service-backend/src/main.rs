@@ -21,7 +21,7 @@ fn main() -> std::process::ExitCode {
     match ran {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("miid-service: {error:#}");
+            eprintln!("miid-service: {}", in_one_line(&error));
             std::process::ExitCode::FAILURE
         }
     }
@@ -46,4 +46,18 @@ async fn run(serve: &Serve) -> anyhow::Result<()> {
     println!("listening on http://{local}");
     miid.serve(listener, app, stop).await?;
     Ok(())
+}
+
+/// An error and its causes on one line. Some of them repeat the next one in their own words: what was just
+/// said is not said again.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(|cause| cause.to_string()) {
+        let cause = cause.trim_end();
+        if !line.ends_with(cause) {
+            line.push_str(if line.is_empty() { "" } else { ": " });
+            line.push_str(cause);
+        }
+    }
+    line
 }

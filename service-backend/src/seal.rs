@@ -51,7 +51,7 @@ impl Keys {
         let io = |source| KeyError::Io { path: path.to_owned(), source };
         match read(path) {
             Err(KeyError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                create(path, &Zeroizing::new(outside.random::<32>())).map_err(io)?;
+                create(path, &Zeroizing::new(outside.random::<32>()), outside).map_err(io)?;
                 // What stands there now, which may be another instance's that was quicker.
                 read(path)
             }
@@ -136,32 +136,39 @@ fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
     Ok(Zeroizing::new(key))
 }
 
-/// Writes a whole file beside and links it into place: nobody ever reads half a key, and of two
-/// instances that start at once the second keeps the first one's.
-fn create(path: &Path, key: &[u8; 32]) -> std::io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.new", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+/// Makes a folder that other users cannot look into, where it is missing: key and database lie there.
+pub(crate) fn private_folder(path: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
+/// Writes a whole file beside and links it into place: nobody ever reads half a key, and of two
+/// instances that start at once the second keeps the first one's. The name beside cannot be guessed, so
+/// nobody else's file or link is ever written to.
+fn create(path: &Path, key: &[u8; 32], outside: &Outside) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    private_folder(folder)?;
+    let beside = folder.join(format!(".key-{}", URL_SAFE_NO_PAD.encode(outside.random::<9>())));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&beside)?;
     let line = Zeroizing::new(format!("{}\n", URL_SAFE_NO_PAD.encode(key)));
-    file.write_all(line.as_bytes())?;
-    file.sync_all()?;
-    let linked = std::fs::hard_link(&beside, path);
-    std::fs::remove_file(&beside)?;
-    match linked {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        result => result,
-    }
+    let written =
+        file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).and_then(
+            |()| match std::fs::hard_link(&beside, path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+                result => result,
+            },
+        );
+    let _ = std::fs::remove_file(&beside);
+    written?;
+    #[cfg(unix)]
+    std::fs::File::open(folder)?.sync_all()?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -199,5 +206,22 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("chmod");
             assert!(matches!(Keys::open(&path, &Outside::real()), Err(KeyError::TooOpen(_))));
         }
+    }
+
+    #[test]
+    fn what_lies_beside_the_key_file_is_never_written_to() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let beside = folder.path().join(format!("service.key.{}.new", std::process::id()));
+        std::fs::write(&beside, "somebody's").expect("written");
+        let outside = Outside::real();
+        Keys::open(&folder.path().join("service.key"), &outside).expect("made");
+        assert_eq!(std::fs::read_to_string(&beside).expect("kept"), "somebody's");
+
+        // One that came first, whole, is kept; and nothing is left of the second.
+        let path = folder.path().join("first.key");
+        create(&path, &[1; 32], &outside).expect("made");
+        create(&path, &[2; 32], &outside).expect("kept");
+        assert_eq!(*read(&path).expect("whole"), [1; 32]);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 3);
     }
 }

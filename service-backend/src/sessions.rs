@@ -28,6 +28,9 @@ const ACCESS_MARGIN: Lifetime = Lifetime::from_secs(30);
 /// After an introspection that failed nobody tries again for so long.
 const ASK_AGAIN: Lifetime = Lifetime::from_secs(2);
 
+/// Clocks of machines that share a database may differ by this.
+const CLOCKS_DIFFER: Lifetime = Lifetime::from_secs(5);
+
 /// What is said where the gateway's lists or an introspection show that a session ended while nobody
 /// listened, but not why. Nearly always the person ended it in the wallet.
 pub(crate) const UNTOLD: RevokeReason = RevokeReason::User;
@@ -114,12 +117,12 @@ impl Core {
         if let Some(end) = session.end_at(now) {
             return Err(Refusal::session_ended(end.reason, end.at));
         }
-        let mut confirmed_at = self.link.heard_at(now).max(session.checked_at);
+        let mut confirmed_at = latest([self.link.heard_at(now), session.checked_at], now);
         if is_within(confirmed_at, now, self.config.introspect_after) {
             return Ok(session);
         }
         // Another instance on this database may hear the stream, and end sessions for all of us.
-        confirmed_at = confirmed_at.max(self.store.heard_at().await?.unwrap_or(confirmed_at));
+        confirmed_at = latest([confirmed_at, self.store.heard_at().await?.unwrap_or(confirmed_at)], now);
         if is_within(confirmed_at, now, self.config.introspect_after) {
             return Ok(session);
         }
@@ -253,6 +256,36 @@ impl Core {
     }
 }
 
-fn is_within(at: Timestamp, now: Timestamp, lifetime: Lifetime) -> bool {
-    now.millis().saturating_sub(at.millis()) <= lifetime.millis()
+/// Whether `at` is no longer ago than `lifetime`. What lies ahead of the clock is not recent: the clock was
+/// set back, and nobody knows how long ago that was.
+pub(crate) fn is_within(at: Timestamp, now: Timestamp, lifetime: Lifetime) -> bool {
+    let ago = now.millis().saturating_sub(at.millis());
+    (-CLOCKS_DIFFER.millis()..=lifetime.millis()).contains(&ago)
+}
+
+/// The later of the two, of those that can be true.
+fn latest(times: [Timestamp; 2], now: Timestamp) -> Timestamp {
+    let never = Timestamp::from_millis(0);
+    let can_be = |at: &Timestamp| *at <= now.plus(CLOCKS_DIFFER);
+    times.into_iter().filter(can_be).max().unwrap_or(never)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_ahead_of_a_clock_that_was_set_back_is_not_recent() {
+        let at = Timestamp::from_millis;
+        let minute = Lifetime::from_secs(60);
+        assert!(is_within(at(1_000_000), at(1_000_000), minute));
+        assert!(is_within(at(1_000_000), at(1_060_000), minute));
+        assert!(!is_within(at(1_000_000), at(1_060_001), minute));
+        assert!(is_within(at(1_005_000), at(1_000_000), minute), "another machine's clock");
+        for ahead in [1_005_001, 4_600_000, i64::MAX] {
+            assert!(!is_within(at(ahead), at(1_000_000), minute), "{ahead}");
+            assert_eq!(latest([at(ahead), at(900_000)], at(1_000_000)), at(900_000));
+        }
+        assert_eq!(latest([at(9), at(7)], at(10)), at(9));
+    }
 }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use sqlx::Row as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
+use sqlx::{ConnectOptions as _, Row as _};
+use tokio::time::timeout;
 
 static SQLITE: Migrator = sqlx::migrate!("../migrations/service/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("../migrations/service/postgres");
@@ -244,9 +245,18 @@ impl Db {
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options)
-            .await
-            .map_err(OpenError::Unusable)?;
+            .connect_with(options.clone())
+            .await;
+        let pool = match pool {
+            // The pool waited and does not say for what; one more connection, alone, does.
+            Err(sqlx::Error::PoolTimedOut) => {
+                return Err(OpenError::Unusable(match timeout(ACQUIRE_TIMEOUT, options.connect()).await {
+                    Ok(Err(why)) => why,
+                    _ => sqlx::Error::PoolTimedOut,
+                }));
+            }
+            pool => pool.map_err(OpenError::Unusable)?,
+        };
         POSTGRES.run(&pool).await.map_err(migrate_error)?;
         Ok(Self::Postgres(pool))
     }
@@ -343,7 +353,7 @@ fn migrate_error(error: MigrateError) -> OpenError {
 /// process leaves nothing behind.
 fn lock_beside(path: &Path) -> Result<std::fs::File, OpenError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)
+        crate::seal::private_folder(folder)
             .map_err(|source| OpenError::Unwritable { path: folder.to_owned(), source })?;
     }
     let mut lock_path = path.as_os_str().to_owned();

@@ -161,7 +161,7 @@ impl Store {
         self.db
             .execute(
                 "-- session_checked
-                 UPDATE sessions SET checked_at = $2 WHERE session_id = $1 AND checked_at < $2",
+                 UPDATE sessions SET checked_at = $2 WHERE session_id = $1",
                 values![id.to_string(), at],
             )
             .await?;

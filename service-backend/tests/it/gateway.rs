@@ -1,6 +1,6 @@
 //! A gateway that does as it is told.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::extract::{Path, Request, State};
@@ -59,6 +59,18 @@ pub struct Book {
     pub log: Vec<ServiceEvent>,
     /// Events before this are forgotten.
     pub pruned: usize,
+    /// Events at these places are sent in words that no reader knows.
+    pub garbled: HashSet<usize>,
+    /// Streams open and tell nothing.
+    pub mute: bool,
+    /// Streams that were opened.
+    pub streams: usize,
+    /// The lists are not answered.
+    pub lists_down: bool,
+    /// The list of challenges is this much too long.
+    pub padding: usize,
+    /// How often a list was asked for.
+    pub lists: usize,
     serial: u64,
 }
 
@@ -152,6 +164,26 @@ impl Gateway {
             let event = ChallengeExpired { challenge_id: id, reason, at: later(0) };
             book.log.push(ServiceEvent::ChallengeExpired(event));
         });
+    }
+
+    /// Revokes, and says so in words that no reader knows.
+    pub fn revoke_unreadably(&self, id: SessionId) {
+        self.change(|book| {
+            book.garbled.insert(book.log.len());
+            book.revoke(id, RevokeReason::User);
+        });
+    }
+
+    /// Every stream ends, and the next one opens.
+    pub async fn cut(&self) {
+        let (streams, turned_away) = {
+            let book = self.book();
+            (book.streams, book.turned_away)
+        };
+        self.down(true);
+        self.until("the line fell", |book| book.turned_away > turned_away).await;
+        self.down(false);
+        self.until("another stream", |book| book.streams > streams).await;
     }
 
     pub fn revoke(&self, id: SessionId, reason: RevokeReason) {
@@ -291,15 +323,26 @@ async fn withdraw(State(gateway): State<Gateway>, Path(id): Path<ChallengeId>) -
     }
 }
 
-async fn challenges(State(gateway): State<Gateway>) -> Json<ChallengeList> {
-    let book = gateway.book();
+async fn challenges(State(gateway): State<Gateway>) -> Response {
+    let mut book = gateway.book();
+    book.lists += 1;
+    if book.lists_down {
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
+    if book.padding > 0 {
+        return " ".repeat(book.padding).into_response();
+    }
     let live = book.challenges.values().map(|(challenge, _)| challenge).filter(|c| !c.status.is_final());
-    Json(ChallengeList { challenges: live.cloned().collect() })
+    Json(ChallengeList { challenges: live.cloned().collect() }).into_response()
 }
 
-async fn sessions(State(gateway): State<Gateway>, uri: http::Uri) -> Json<ServiceSessionList> {
+async fn sessions(State(gateway): State<Gateway>, uri: http::Uri) -> Response {
     let after = uri.query().and_then(|query| SessionId::parse(query.strip_prefix("after=")?).ok());
-    let book = gateway.book();
+    let mut book = gateway.book();
+    book.lists += 1;
+    if book.lists_down {
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
     let mut live = book.sessions.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
     let one = live.next().map(|(id, sub)| ServiceSession {
         session_id: *id,
@@ -310,7 +353,8 @@ async fn sessions(State(gateway): State<Gateway>, uri: http::Uri) -> Json<Servic
         expires_at: later(1000),
     });
     let next = one.as_ref().map(|session| session.session_id).filter(|_| live.next().is_some());
-    Json(ServiceSessionList { sessions: one.into_iter().collect(), next }) // pages of one
+    // Pages of one.
+    Json(ServiceSessionList { sessions: one.into_iter().collect(), next }).into_response()
 }
 
 async fn events(State(gateway): State<Gateway>, headers: HeaderMap) -> Response {
@@ -319,6 +363,7 @@ async fn events(State(gateway): State<Gateway>, headers: HeaderMap) -> Response 
         .get("last-event-id")
         .map(|id| id.to_str().expect("text").parse::<usize>().expect("a position"));
     let pruned = gateway.book().pruned;
+    gateway.change(|book| book.streams += 1);
     let mut resync = asked.is_some_and(|asked| asked < pruned || asked > head);
     let mut position = if resync { head } else { asked.unwrap_or(head) };
     let mut bell = gateway.bell.subscribe();
@@ -328,16 +373,17 @@ async fn events(State(gateway): State<Gateway>, headers: HeaderMap) -> Response 
             if std::mem::take(&mut resync) {
                 yield Ok(Event::default().event("resync").data("{}").id(position.to_string()));
             }
-            let (new, down) = {
+            let (new, down, mute, garbled) = {
                 let book = gateway.book();
-                (book.log[position..].to_vec(), book.down)
+                (book.log[position..].to_vec(), book.down, book.mute, book.garbled.clone())
             };
             if down {
                 return;
             }
-            for event in new {
+            for event in new.into_iter().filter(|_| !mute) {
+                let data = if garbled.contains(&position) { "{\"reason\":\"moon\"}".into() } else { event.data() };
                 position += 1;
-                yield Ok(Event::default().event(event.name()).data(event.data()).id(position.to_string()));
+                yield Ok(Event::default().event(event.name()).data(data).id(position.to_string()));
             }
             if bell.changed().await.is_err() {
                 return;

@@ -46,6 +46,12 @@ fn it_says_where_it_listens_and_stops_when_told() {
     let killed = Command::new("kill").arg(child.id().to_string()).status().expect("kill");
     assert!(killed.success());
     assert!(child.wait().expect("it ends").success());
+    for left in ["service.db-wal", "service.db-shm"] {
+        assert!(
+            !folder.path().join("data/service").join(left).exists(),
+            "{left}: the database was not closed"
+        );
+    }
     let (mut again, _) = listening(&mut serve(folder.path()));
     again.kill().expect("killed");
     again.wait().expect("it ends");
@@ -89,6 +95,21 @@ fn what_it_cannot_start_with_it_says_in_words() {
     assert!(said.contains("no client secret"), "{said}");
     let said = fails(serve(path).env("MIID_SERVICE_CLIENT_SECRET", "hunter2"));
     assert!(said.contains("client secret") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn a_client_secret_that_others_can_read_is_pointed_out() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("secret");
+    std::fs::write(&file, CLIENT_SECRET).expect("written");
+    for (mode, is_said) in [(0o600, false), (0o444, true), (0o640, true)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("chmod");
+        let said =
+            fails(serve(folder.path()).arg("--client-secret-file").arg(&file).args(["--pages-dir", "/no"]));
+        assert!(said.contains("holds no index.html"), "it went on: {said}");
+        assert_eq!(said.contains("can be read by others"), is_said, "{mode:o}: {said}");
+    }
 }
 
 #[test]

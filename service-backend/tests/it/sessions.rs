@@ -117,6 +117,140 @@ async fn a_session_revoked_while_the_service_was_away_is_not_trusted_after_its_r
     bob.get("/session").await.expect(200);
 }
 
+/// A statement from outside the service, on the database that it has open.
+async fn sql(world: &World, statement: &'static str) {
+    use sqlx::Connection as _;
+    let url = format!("sqlite://{}", world.folder.path().join("service.db").display());
+    let mut db = sqlx::SqliteConnection::connect(&url).await.expect("opens");
+    sqlx::query(statement).execute(&mut db).await.expect(statement);
+    db.close().await.expect("closes");
+}
+
+#[tokio::test]
+async fn a_service_that_cannot_store_an_end_does_not_believe_it_heard_everything() {
+    let world = World::new().await;
+    let mut alice = world.browser();
+    let session = alice.sign_in(&world.gateway, "alice").await;
+    sql(
+        &world,
+        "CREATE TRIGGER full BEFORE UPDATE ON sessions BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
+    )
+    .await;
+    let streams = world.gateway.book().streams;
+    world.gateway.revoke(id_of(&session), RevokeReason::User);
+    // It leaves the stream and comes back to the same event, again and again.
+    world.gateway.until("it comes back", |book| book.streams > streams + 1).await;
+    world.put_forward(61);
+    let asked = world.gateway.book().introspections;
+    alice.get("/session").await.refused(503, "store_unavailable");
+    assert!(world.gateway.book().introspections > asked);
+    world.put_forward(600);
+    alice.get("/session").await.refused(503, "store_unavailable");
+
+    sql(&world, "DROP TRIGGER full").await;
+    alice.get("/session").await.refused(401, "not_authenticated");
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_is_looked_up_in_the_lists_and_passed() {
+    let world = World::new().await;
+    let (mut alice, mut bob) = (world.browser(), world.browser());
+    let session = alice.sign_in(&world.gateway, "alice").await;
+    let bobs = bob.sign_in(&world.gateway, "bob").await;
+    let (mut page, mut bobs_page) =
+        (alice.watch("/session/stream").await, bob.watch("/session/stream").await);
+    let streams = world.gateway.book().streams;
+    world.gateway.revoke_unreadably(id_of(&session));
+    page.until("force_logout").await;
+    alice.get("/session").await.refused(401, "not_authenticated");
+    bob.get("/session").await.expect(200);
+    // The stream goes on behind it.
+    world.gateway.revoke(id_of(&bobs), RevokeReason::Admin);
+    assert_eq!(bobs_page.until("force_logout").await.data["reason"], "admin");
+    assert_eq!(world.gateway.book().streams, streams);
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_or_looked_up_leaves_nobody_trusted_for_long() {
+    let world = World::new().await;
+    let (mut alice, mut bob) = (world.browser(), world.browser());
+    let session = alice.sign_in(&world.gateway, "alice").await;
+    bob.sign_in(&world.gateway, "bob").await;
+    let (streams, lists) = {
+        let mut book = world.gateway.book();
+        book.lists_down = true;
+        (book.streams, book.lists)
+    };
+    world.gateway.revoke_unreadably(id_of(&session));
+    world.gateway.until("it tries again", |book| book.lists > lists + 1 && book.streams > streams).await;
+    world.put_forward(61);
+    bob.get("/session").await.expect(200);
+    alice.get("/session").await.refused(401, "not_authenticated");
+    assert!(world.gateway.book().introspections >= 2);
+}
+
+#[tokio::test]
+async fn after_a_long_outage_a_stream_that_opens_is_not_yet_a_reason_to_trust() {
+    let world = World::new().await;
+    let mut alice = world.browser();
+    let session = alice.sign_in(&world.gateway, "alice").await;
+    world.gateway.down(true);
+    world.gateway.until("the line fell", |book| book.turned_away > 0).await;
+    world.gateway.revoke(id_of(&session), RevokeReason::User);
+    world.put_forward(3 * 3600);
+    let lists = {
+        let mut book = world.gateway.book();
+        (book.mute, book.lists_down) = (true, true); // all that it missed is on its way, and takes long
+        book.lists
+    };
+    world.gateway.down(false);
+    world.gateway.until("it catches up before it trusts", |book| book.lists > lists).await;
+    alice.get("/session").await.refused(401, "not_authenticated");
+    assert!(world.gateway.book().introspections > 0);
+}
+
+#[tokio::test]
+async fn streams_that_open_and_tell_nothing_do_not_prolong_trust() {
+    let world = World::new().await;
+    let mut alice = world.browser();
+    let session = alice.sign_in(&world.gateway, "alice").await;
+    world.gateway.book().mute = true;
+    world.gateway.revoke(id_of(&session), RevokeReason::User);
+    world.gateway.cut().await;
+    world.put_forward(40);
+    world.gateway.book().lists_down = true;
+    world.gateway.cut().await;
+    alice.get("/session").await.expect(200); // heard of 40 seconds ago
+    world.put_forward(40);
+    alice.get("/session").await.refused(401, "not_authenticated");
+    assert!(world.gateway.book().introspections > 0);
+}
+
+#[tokio::test]
+async fn a_list_of_challenges_too_long_to_read_keeps_nobody_from_catching_up() {
+    let world = World::new().await;
+    let (mut alice, mut bob, mut carol) = (world.browser(), world.browser(), world.browser());
+    let session = alice.sign_in(&world.gateway, "alice").await;
+    let bobs = bob.start("bob").await;
+    let carols = carol.start("carol").await;
+    let mut page = alice.watch("/session/stream").await;
+    let (mut bobs_page, mut carols_page) = (bob.watch_login(bobs).await, carol.watch_login(carols).await);
+    world.gateway.down(true);
+    world.gateway.until("the line fell", |book| book.turned_away > 0).await;
+    world.gateway.revoke(id_of(&session), RevokeReason::User);
+    world.gateway.approve(bobs);
+    world.gateway.deny(carols, miid_protocol::service::DenyReason::Declined);
+    {
+        let mut book = world.gateway.book();
+        book.pruned = book.log.len(); // only the lists say what happened
+        book.padding = 65 << 20;
+    }
+    world.gateway.down(false);
+    page.until("force_logout").await;
+    bobs_page.until("active").await;
+    carols_page.until("denied").await;
+}
+
 #[tokio::test]
 async fn nothing_on_disk_holds_a_secret_in_the_clear() {
     let world = World::new().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use miid_protocol::events::WalletEvent;
+use miid_protocol::events::{Resync, WalletEvent};
 use tokio::time::Instant;
 
 use crate::entropy::{self, Entropy};
@@ -54,7 +54,8 @@ pub enum StreamEnd {
 pub struct Told {
     /// What to resume from; `None` where the gateway gave none.
     pub id: Option<String>,
-    /// What happened; `None` for an event that this version does not know.
+    /// What happened; `None` for an event that this version does not know. One that it knows and cannot
+    /// read is a resync: the lists say what it would have said, and the stream goes on behind it.
     pub event: Option<WalletEvent>,
 }
 
@@ -74,9 +75,10 @@ impl EventStream {
     pub async fn next(&mut self, silence: Duration) -> Result<Told, StreamEnd> {
         loop {
             if let Some(message) = self.reader.next() {
-                let event = WalletEvent::parse(&message.event, &message.data);
-                let event =
-                    event.map_err(|_| StreamEnd::Unreadable(format!("bad data in {}", message.event)))?;
+                let event = WalletEvent::parse(&message.event, &message.data).unwrap_or_else(|_| {
+                    tracing::warn!(event = %message.event, "an event cannot be read; reading the lists");
+                    Some(WalletEvent::Resync(Resync {}))
+                });
                 // What cannot stand in a header is no position to resume from.
                 let id = message.id.filter(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_graphic()));
                 return Ok(Told { id, event });

@@ -96,3 +96,21 @@ fn help_says_what_the_exit_codes_mean() {
     let help = good(dir.path(), &["--help"]);
     assert!(help.contains("3 wrong passphrase"), "{help}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_passphrase_file_that_others_can_read_is_pointed_out() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let file = dir.path().join("passphrase");
+    fs::write(&file, PASSPHRASE).expect("written");
+    let file_arg = file.to_str().expect("text");
+    good(dir.path(), &["init", "--name", "Alice"]);
+    for (mode, is_said) in [(0o600, false), (0o444, true), (0o640, true)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("chmod");
+        let output = wallet(dir.path(), None, &["--passphrase-file", file_arg, "profile"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.contains("others can read the passphrase file"), is_said, "{mode:o}: {said}");
+    }
+}

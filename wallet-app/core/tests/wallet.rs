@@ -126,6 +126,55 @@ async fn the_lists_are_read_once_the_stream_is_open_and_after_a_resync() {
 }
 
 #[tokio::test]
+async fn an_event_that_cannot_be_read_is_looked_up_in_the_lists_and_passed() {
+    let gateway = Scripted::start(|seen, before| match seen.path.as_str() {
+        "/v1/wallet/events" => match seen.header("last-event-id") {
+            // A reason that this version does not know.
+            None => {
+                let data = json!({"challenge_id": id(1), "reason": "moon", "at": Timestamp::from_millis(T)});
+                let first = created(1, 1);
+                Reply::StreamAndEnd(format!("{first}id: 2\nevent: challenge_denied\ndata: {data}\n\n"))
+            }
+            Some("2") => Reply::Stream(created(3, 3)),
+            Some(other) => panic!("resumed from {other}"),
+        },
+        "/v1/wallet/challenges" if before < 3 => challenges(&[]),
+        "/v1/wallet/challenges" => challenges(&[listed(2, "pending")]),
+        _ => no_sessions(),
+    })
+    .await;
+    let (wallet, _, mut updates) = gateway.wallet(quick());
+    until(&mut updates, |update| *update == WalletUpdate::Gone { challenge_id: id(1) }).await;
+    until(&mut updates, |update| matches!(update, WalletUpdate::ChallengeCreated { challenge_id, .. } if *challenge_id == id(3))).await;
+    let requests = wallet.snapshot().requests;
+    assert_eq!(
+        requests.iter().map(|shown| shown.request.challenge_id).collect::<HashSet<_>>(),
+        [id(2), id(3)].into()
+    );
+    assert_eq!(gateway.count("GET", "/challenges"), 2);
+}
+
+#[tokio::test]
+async fn a_stream_of_bytes_that_cannot_be_read_is_not_asked_for_again() {
+    let gateway = Scripted::start(|seen, before| match seen.path.as_str() {
+        "/v1/wallet/events" => match (seen.header("last-event-id"), before) {
+            (None, 0) => Reply::StreamAndEnd(created(1, 1)),
+            (None, _) => Reply::Stream(created(3, 3)),
+            (Some(_), _) => {
+                Reply::StreamAndEnd(format!("id: 2\nevent: x\ndata: {}\n\n", "x".repeat(300 * 1024)))
+            }
+        },
+        "/v1/wallet/challenges" => challenges(&[listed(1, "pending")]),
+        _ => no_sessions(),
+    })
+    .await;
+    let (wallet, _, mut updates) = gateway.wallet(quick());
+    until(&mut updates, |update| matches!(update, WalletUpdate::ChallengeCreated { challenge_id, .. } if *challenge_id == id(3))).await;
+    assert_eq!(wallet.snapshot().requests.len(), 2);
+    assert_eq!(gateway.count("GET", "/challenges"), 2);
+}
+
+#[tokio::test]
 async fn silence_ends_a_stream_and_comments_keep_it() {
     let gateway =
         Scripted::start(|seen, _| usual(seen).unwrap_or_else(|| Reply::Stream(": alive\n\n".to_owned())))

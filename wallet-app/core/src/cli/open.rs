@@ -50,7 +50,7 @@ pub(crate) fn vault(args: &Args, words: Words) -> Result<Vault, Failure> {
     match sealed_by {
         SealedBy::Keychain => Ok(Vault::open(&dir, &Opener::Keychain(&SystemKeychain), clock, entropy)?),
         SealedBy::Passphrase => {
-            let passphrase = match given_passphrase(args)? {
+            let passphrase = match given_passphrase(args, words)? {
                 Some(passphrase) => passphrase,
                 None => ask(words.ask_passphrase())?,
             };
@@ -70,7 +70,7 @@ pub(crate) fn new_vault(args: &Args, keychain: bool, words: Words) -> Result<(Va
     if keychain {
         return Ok((create(&Opener::Keychain(&SystemKeychain))?, true));
     }
-    let passphrase = match given_passphrase(args)? {
+    let passphrase = match given_passphrase(args, words)? {
         Some(passphrase) => passphrase,
         None => {
             // Whether there is one: asked for an entry that cannot exist.
@@ -97,13 +97,16 @@ pub(crate) fn new_vault(args: &Args, keychain: bool, words: Words) -> Result<(Va
     Ok((create(&Opener::Passphrase(&passphrase))?, false))
 }
 
-fn given_passphrase(args: &Args) -> Result<Option<Passphrase>, Failure> {
+fn given_passphrase(args: &Args, words: Words) -> Result<Option<Passphrase>, Failure> {
     if let Some(path) = &args.passphrase_file {
         let text = fs::read_to_string(path).map_err(|e| {
             Failure::new(format!("cannot read {}: {e}", path.display()))
                 .code(2)
                 .hint("it is named by --passphrase-file")
         })?;
+        if is_open(path) {
+            eprintln!("miid-wallet: {}", words.open_passphrase_file(&shown(path)));
+        }
         let line = text.lines().next().unwrap_or_default().to_owned();
         return Ok(Some(Passphrase::new(line)));
     }
@@ -113,6 +116,21 @@ fn given_passphrase(args: &Args) -> Result<Option<Passphrase>, Failure> {
         Err(std::env::VarError::NotUnicode(_)) => {
             Err(Failure::usage(format!("{PASSPHRASE_VARIABLE} is not text"), "set it to the passphrase"))
         }
+    }
+}
+
+/// Whether others than its owner may read a file. Said and not refused: a secret that a container mounts
+/// often is.
+fn is_open(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
     }
 }
 

@@ -49,6 +49,13 @@ impl Words {
         }
     }
 
+    pub(crate) fn open_passphrase_file(self, file: &str) -> String {
+        match self {
+            English => format!("others can read the passphrase file {file}"),
+            Korean => format!("다른 사용자도 암호 파일 {file}을(를) 읽을 수 있어요"),
+        }
+    }
+
     pub(crate) fn stopped(self, reason: &str) -> String {
         match self {
             English => format!("The gateway will not have this identity any more: {reason}"),

@@ -11,7 +11,7 @@ use super::{Connection, Inner};
 use crate::client::ClientError;
 use crate::queue::Standing;
 use crate::request::Request;
-use crate::stream::Backoff;
+use crate::stream::{Backoff, StreamEnd};
 use crate::update::WalletUpdate;
 
 impl Inner {
@@ -61,6 +61,10 @@ impl Inner {
                 Err(end) => {
                     if opened.elapsed() >= self.settings.good_after {
                         backoff.reset();
+                    }
+                    if matches!(end, StreamEnd::Unreadable(_)) {
+                        // It would be there again; the lists lead around it.
+                        *position = None;
                     }
                     tracing::info!(end = %sentence(&end), "the stream ended");
                     return Away { reason: end.to_string(), retry_after: None, is_final: false };
