@@ -3,6 +3,7 @@
 //! it and its audit row, and nobody is answered before the commit.
 
 mod audit;
+mod challenge_rows;
 mod challenges;
 mod db;
 mod dialect;

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::audit::AuditRow;
 use super::db::{Conn, Value};
 use super::rows::{Column, Rows};
-use super::{StoreError, audit, challenges, dialect, events, proofs, sessions};
+use super::{StoreError, audit, challenge_rows, dialect, events, proofs, sessions};
 use crate::domain::{Challenge, Session};
 use crate::streams::{LogEvent, StreamKey};
 
@@ -132,8 +132,8 @@ impl Tx {
         let audit = std::mem::take(&mut self.audit);
         let mut conn = self.conn();
         proofs::write(&mut conn, &pending.proofs).await?;
-        challenges::write_opened(&mut conn, &pending.opened).await?;
-        challenges::write_moved(&mut conn, &pending.moved).await?;
+        challenge_rows::write_opened(&mut conn, &pending.opened).await?;
+        challenge_rows::write_moved(&mut conn, &pending.moved).await?;
         sessions::write_subjects(&mut conn, &pending.subjects).await?;
         sessions::write_sessions(&mut conn, &pending.sessions).await?;
         audit::write_disclosures(&mut conn, &pending.disclosures).await?;
