@@ -77,7 +77,7 @@ fn watch(
     }
 }
 
-/// `POST /auth/logout`: 204 whatever the cookie was, or was not (seed 004).
+/// `POST /auth/logout`: 204 whatever the cookie was, or was not.
 pub(super) async fn logout(State(core): State<Arc<Core>>, headers: HeaderMap) -> Result<Response, Refusal> {
     if let Some(sid) = core.cookies.sid(&headers)
         && let Some(session) = core.store.session_of(sid.hash()).await?
