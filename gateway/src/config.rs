@@ -130,6 +130,9 @@ pub struct Bounds {
     /// Wallet requests per second from one address
     #[arg(long, env = "MIID_GATEWAY_REQUESTS_PER_ADDRESS", default_value_t = 200, value_name = "N")]
     pub requests_per_address: u32,
+    /// Service logins per second from one address that are wrong, or of a service registered this second
+    #[arg(long, env = "MIID_GATEWAY_WRONG_LOGINS_PER_ADDRESS", default_value_t = 20, value_name = "N")]
+    pub wrong_logins_per_address: u32,
     /// DIDs never seen before, per minute from one address
     #[arg(long, env = "MIID_GATEWAY_NEW_DIDS_PER_ADDRESS", default_value_t = 600, value_name = "N")]
     pub new_dids_per_address: u32,

@@ -2,6 +2,7 @@
 //! noticing what the command line changed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ async fn read_control(
     let mut reader = store.read().await?;
     let services = reader.services().await?;
     let ring = KeyRing::new(keys, reader.signing_keys().await?, issuer, access_ttl);
-    Ok(Control { services, ring })
+    Ok(Control { services, ring: Arc::new(ring) })
 }
 
 async fn deadlines(app: &App) {

@@ -6,6 +6,7 @@ use miid_protocol::{ErrorCode, paths};
 on_sqlite!(
     sign_ins_started_from_one_address,
     wallet_requests_from_one_address_before_any_signature_is_checked,
+    wrong_logins_of_services_from_one_address,
     new_dids_from_one_address,
     proofs_are_never_forgotten_to_make_room,
     streams_of_one_wallet,
@@ -42,6 +43,24 @@ async fn wallet_requests_from_one_address_before_any_signature_is_checked(world:
     // It is the wallets' bound: a service goes on.
     let shop = gateway.add_service("demo-shop", &[]).await;
     shop.login(&gateway, alice.did().as_str()).await;
+}
+
+async fn wrong_logins_of_services_from_one_address(world: World) {
+    let gateway = world.gateway(&["--wrong-logins-per-address", "3"]).await;
+    let shop = gateway.add_service("demo-shop", &[]).await;
+    shop.get(&gateway, paths::SERVICE_CHALLENGES).await.is(200);
+    let mut guesser = shop.clone();
+    guesser.secret = format!("miid_cs_{}", "A".repeat(43));
+    let mut refused = 0;
+    for _ in 0..8 {
+        let answer = guesser.get(&gateway, paths::SERVICE_CHALLENGES).await;
+        let code = if answer.status == 429 { ErrorCode::RateLimited } else { ErrorCode::InvalidClient };
+        refused += usize::from(answer.status == 429);
+        answer.refused(code);
+    }
+    assert!(refused >= 4, "{refused}");
+    // Wallets at the same address are not shut out by it.
+    world.wallet().get(&gateway, paths::WALLET_SESSIONS).await.is(200);
 }
 
 async fn new_dids_from_one_address(world: World) {

@@ -19,7 +19,7 @@ use miid_protocol::{ClientId, ErrorCode, json, proof};
 use serde::de::DeserializeOwned;
 
 use super::limits;
-use super::{ApiError, App};
+use super::{ApiError, App, Control};
 use crate::store::Service;
 use crate::verify::HeldProof;
 
@@ -195,14 +195,15 @@ impl FromRequestParts<App> for Caller {
         }
         // Whoever is wrong is counted by address before anything is looked up for it.
         let Source(address) = Source::from_request_parts(parts, app).await?;
-        app.limits.request(address)?;
+        app.limits.wrong_login(address)?;
         let (client_id, secret) = found.ok_or_else(refused)?;
         // Registered, or given a new secret, within the last second: the store knows.
         let services = app.store.read().await?.services().await?;
-        match services.get(&client_id) {
-            Some(service) if service.accepts(secret.hash(), now) => Ok(Self(service.clone())),
-            _ => Err(refused()),
-        }
+        let accepted = services.get(&client_id).filter(|service| service.accepts(secret.hash(), now));
+        let service = accepted.cloned().ok_or_else(refused)?;
+        // From now on it is known without looking.
+        app.set_control(Control { services, ring: app.control().ring.clone() });
+        Ok(Self(service))
     }
 }
 

@@ -21,6 +21,7 @@ const KNOWN_DIDS: usize = 200_000;
 pub struct AddressLimits {
     requests: DefaultKeyedRateLimiter<IpAddr>,
     new_dids: DefaultKeyedRateLimiter<IpAddr>,
+    wrong_logins: DefaultKeyedRateLimiter<IpAddr>,
     known: Mutex<[HashSet<u64>; 2]>,
     hasher: RandomState,
 }
@@ -35,6 +36,7 @@ impl AddressLimits {
                 Quota::per_second(requests).allow_burst(n(requests.get().saturating_mul(2))),
             ),
             new_dids: RateLimiter::keyed(Quota::per_minute(n(bounds.new_dids_per_address))),
+            wrong_logins: RateLimiter::keyed(Quota::per_second(n(bounds.wrong_logins_per_address))),
             known: Mutex::default(),
             hasher: RandomState::new(),
         }
@@ -43,6 +45,12 @@ impl AddressLimits {
     /// One more request of a wallet.
     pub fn request(&self, address: IpAddr) -> Result<(), ApiError> {
         check(&self.requests, address)
+    }
+
+    /// A service's login that nothing in memory accepts. Bounded apart from wallets, so that neither shuts
+    /// the other out.
+    pub fn wrong_login(&self, address: IpAddr) -> Result<(), ApiError> {
+        check(&self.wrong_logins, address)
     }
 
     /// A DID that this instance may not have seen yet; it costs only then.
@@ -71,6 +79,7 @@ impl AddressLimits {
     pub fn tidy(&self) {
         self.requests.retain_recent();
         self.new_dids.retain_recent();
+        self.wrong_logins.retain_recent();
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Control {
     /// Every relying party.
     pub services: HashMap<ClientId, Service>,
     /// The token signing keys.
-    pub ring: KeyRing,
+    pub ring: Arc<KeyRing>,
 }
 
 impl AppState {
