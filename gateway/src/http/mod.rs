@@ -173,3 +173,54 @@ pub fn router(app: App) -> Router {
         .layer(axum::middleware::from_fn(metrics::count))
         .with_state(app)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_openapi_description_has_every_route() {
+        let description: serde_json::Value = serde_json::from_str(&openapi()).expect("JSON");
+        let described = description["paths"].as_object().expect("paths");
+        let routes = [
+            paths::CHALLENGE,
+            paths::CHALLENGE_BY_ID,
+            paths::CHALLENGE_WITHDRAW,
+            paths::SERVICE_EVENTS,
+            paths::SERVICE_CHALLENGES,
+            paths::SERVICE_SESSIONS,
+            paths::TOKEN_EXCHANGE,
+            paths::TOKEN_INTROSPECT,
+            paths::TOKEN_REVOKE,
+            paths::USERINFO,
+            paths::SESSION_BY_ID,
+            paths::JWKS,
+            paths::METADATA,
+            paths::WALLET_EVENTS,
+            paths::WALLET_CHALLENGES,
+            paths::WALLET_APPROVE,
+            paths::WALLET_DENY,
+            paths::WALLET_CANCEL,
+            paths::WALLET_SESSIONS,
+            paths::WALLET_REVOKE,
+            paths::WALLET_HANDLE,
+            paths::HEALTHZ,
+            paths::READYZ,
+        ];
+        for route in routes {
+            assert!(described.contains_key(route), "{route} is not described");
+        }
+        assert_eq!(described.len(), routes.len(), "a route that the protocol's paths do not name");
+    }
+
+    #[test]
+    fn the_committed_openapi_document_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
+        let text = openapi() + "\n";
+        if std::env::var_os("MIID_UPDATE").is_some() {
+            std::fs::write(path, &text).expect("written");
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(committed == text, "docs/openapi.json is stale: run `cargo xtask codegen`");
+    }
+}
