@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use miid_gateway::clock::{Clock, random, uuid_v7};
-use miid_gateway::domain::{Challenge, State};
+use miid_gateway::domain::{Challenge, Session, State};
 use miid_gateway::store::{
     Claim, Created, LogPage, NewChallenge, OpenError, Options, Position, Quota, Retention, Store, StoreError,
 };
 use miid_gateway::streams::StreamKey;
-use miid_protocol::service::{Binding, ChallengeStatus};
-use miid_protocol::{ChallengeId, ClientId, Did, Handle, Lifetime, SigningKey, Timestamp, jws};
+use miid_protocol::service::{Binding, ChallengeStatus, RevokeReason};
+use miid_protocol::{ChallengeId, ClientId, Did, Handle, Lifetime, SessionId, SigningKey, Timestamp, jws};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 /// A store that is gone with its folder or database.
@@ -145,6 +145,7 @@ on_both!(
     handles_are_unique_by_look_and_frozen_when_released,
     an_operation_that_fails_takes_nobody_with_it,
     what_is_past_its_deadline_is_swept_with_its_event,
+    a_session_that_was_refreshed_this_moment_is_not_swept,
     a_newer_database_is_refused_and_left_alone,
     other_keys_are_refused,
 );
@@ -415,6 +416,54 @@ async fn what_is_past_its_deadline_is_swept_with_its_event(fresh: Fresh) {
     assert!(matches!(fresh.log(&stream, Position(head.0 - 7)).await, LogPage::Resync(at) if at == head));
     fresh.wait(32 * 86_400_000);
     assert!(fresh.store.sweep_remains(retention(4)).await.expect("swept") >= 7);
+}
+
+async fn a_session_that_was_refreshed_this_moment_is_not_swept(fresh: Fresh) {
+    let now = fresh.store.clock().now();
+    let idle = |s: i64| now.plus(Lifetime::from_secs(s));
+    let session = Arc::new(Session {
+        id: SessionId::from_uuid(uuid_v7(now)),
+        challenge_id: ChallengeId::from_uuid(uuid_v7(now)),
+        client_id: shop(),
+        did: did("alice"),
+        sub: "sub".into(),
+        scopes: vec![],
+        grant_id: uuid_v7(now),
+        disclosure: None,
+        statement: String::new(),
+        created_at: now,
+        last_used_at: now,
+        expires_at: idle(1000),
+        idle_until: idle(10),
+        generation: 1,
+        rotated_at: now,
+        revoked: None,
+    });
+    let opened = session.clone();
+    let opening = fresh.store.write("open_session", move |tx| {
+        let session = opened.clone();
+        Box::pin(async move {
+            tx.open_session(&session);
+            Ok(())
+        })
+    });
+    opening.await.expect("opened");
+    fresh.wait(11_000);
+    // The sweep has read it as lapsed; a refresh by another instance comes in between.
+    let seen = session.clone();
+    let between = fresh.store.write("refresh_then_sweep", move |tx| {
+        let session = seen.clone();
+        Box::pin(async move {
+            assert!(tx.rotate(&session, tx.now.plus(Lifetime::from_secs(10))).await?);
+            tx.revoke_session(&session, RevokeReason::Expired, None).await
+        })
+    });
+    between.await.expect("the store works");
+    let live = fresh.store.read().await.expect("a reader").session(session.id).await.expect("read");
+    assert!(live.expect("there").is_live(fresh.store.clock().now()));
+    assert_eq!(fresh.store.sweep_deadlines().await.expect("swept").sessions, 0);
+    fresh.wait(10_000);
+    assert_eq!(fresh.store.sweep_deadlines().await.expect("swept").sessions, 1);
 }
 
 async fn a_newer_database_is_refused_and_left_alone(fresh: Fresh) {
