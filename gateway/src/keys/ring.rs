@@ -31,6 +31,9 @@ struct Key {
     signing: EncodingKey,
     verifying: DecodingKey,
     public: [u8; 32],
+    /// When the next one took over, also where that one was retired since: a key that was relieved does not
+    /// come back.
+    relieved_at: Option<Timestamp>,
 }
 
 /// The keys of one moment's rows.
@@ -42,12 +45,16 @@ pub struct KeyRing {
 
 impl KeyRing {
     /// From the rows; retired ones stay out.
-    pub fn new(keys: &ServerKeys, rows: Vec<KeyRow>, issuer: &Issuer, access_ttl: Lifetime) -> Self {
+    pub fn new(keys: &ServerKeys, mut rows: Vec<KeyRow>, issuer: &Issuer, access_ttl: Lifetime) -> Self {
         install_provider();
-        let mut keys: Vec<Key> = rows
+        rows.sort_by_key(|row| row.active_from);
+        let successors: Vec<Option<Timestamp>> =
+            (1..=rows.len()).map(|i| rows.get(i).map(|next| next.active_from)).collect();
+        let keys: Vec<Key> = rows
             .into_iter()
-            .filter(|row| row.retired_at.is_none())
-            .map(|row| {
+            .zip(successors)
+            .filter(|(row, _)| row.retired_at.is_none())
+            .map(|(row, relieved_at)| {
                 let key = keys.signing_key(&row.kid);
                 let public = key.verifying_key().to_bytes();
                 Key {
@@ -55,10 +62,10 @@ impl KeyRing {
                     signing: EncodingKey::from_ed_der(key.as_bytes()),
                     verifying: DecodingKey::from_ed_der(&public),
                     public,
+                    relieved_at,
                 }
             })
             .collect();
-        keys.sort_by_key(|key| key.row.active_from);
         Self { keys, access_ttl, issuer: issuer.clone() }
     }
 
@@ -118,10 +125,9 @@ impl KeyRing {
 
     /// Next, current, and those whose last token may still be live.
     fn published(&self, now: Timestamp) -> impl Iterator<Item = &Key> {
-        self.keys.iter().enumerate().filter_map(move |(i, key)| {
-            let successor = self.keys.get(i + 1).map(|next| next.row.active_from);
-            let gone = successor.is_some_and(|at| at.plus(self.access_ttl).plus(PREVIOUS_KEY_TAIL) <= now);
-            (!gone).then_some(key)
+        self.keys.iter().filter(move |key| {
+            let last = key.relieved_at.map(|at| at.plus(self.access_ttl).plus(PREVIOUS_KEY_TAIL));
+            last.is_none_or(|last| now < last)
         })
     }
 }
@@ -188,6 +194,14 @@ mod tests {
         let retired = ring(&[("a", 0, Some(2)), ("b", 2, None)]);
         assert!(retired.verify(&token, None, at(3)).is_none());
         assert_eq!(retired.current(at(3)).expect("b").kid, "b");
+    }
+
+    #[test]
+    fn a_key_that_was_relieved_does_not_come_back_when_its_successor_is_retired() {
+        let old = ring(&[("a", 0, None)]).sign(&claims(99_999), at(1)).expect("signed");
+        let retired = ring(&[("a", 0, None), ("b", 1000, Some(50_000)), ("c", 50_000, None)]);
+        assert!(retired.verify(&old, None, at(50_001)).is_none());
+        assert_eq!(kids(&retired, 50_001), 1, "only c is published");
     }
 
     #[test]
