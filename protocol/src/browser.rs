@@ -54,14 +54,35 @@ pub struct LoginStatus {
     /// Until when it can be answered.
     #[cfg_attr(feature = "typescript", ts(as = "String"))]
     pub expires_at: Timestamp,
+    /// Whether a wallet has taken the link (linked challenges): the page need not offer another way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "typescript", ts(optional, as = "Option<bool>"))]
+    pub claimed: bool,
     /// Why it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub reason: Option<EndReason>,
-    /// Who approved, while approved.
+    /// Who approved, once approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional, as = "Option<String>"))]
     pub did: Option<Did>,
+    /// Whether this browser signed in as the same person the last time; absent where it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub known: Option<bool>,
+}
+
+/// `POST /auth/return`: what stood behind the `#` of the address that the wallet opened.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct ReturnRequest {
+    /// The challenge.
+    #[cfg_attr(feature = "typescript", ts(as = "String"))]
+    pub challenge_id: ChallengeId,
+    /// `miid_rc_…`
+    pub response_code: String,
+    /// Which gateway says so.
+    pub iss: String,
 }
 
 /// `GET /session`.

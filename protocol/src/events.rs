@@ -72,6 +72,8 @@ event_enum! {
 event_enum! {
     /// What a service is told.
     ServiceEvent {
+        /// A wallet has taken the link of a linked challenge.
+        ChallengeClaimed(ChallengeAt) "challenge_claimed",
         /// The person approved; here is the code.
         ChallengeVerified(ChallengeVerified) "challenge_verified",
         /// The person said no.
@@ -98,7 +100,7 @@ pub struct ChallengeCreated {
     pub request: String,
 }
 
-/// Data of `challenge_approved` and `approval_cancelled`.
+/// Data of `challenge_claimed`, `challenge_approved` and `approval_cancelled`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChallengeAt {
     /// The challenge.

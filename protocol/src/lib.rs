@@ -8,6 +8,7 @@
 //! 3. The wallet, named by a DID ([`did`]), sends its decision ([`wallet`]). Each of its requests
 //!    carries a fresh [`proof`], and the decision itself is a [`statement`]; both are strict compact
 //!    JWS ([`jws`]) over strict JSON ([`json`]).
+//!    A linked sign-in crosses from browser to wallet and back by two addresses ([`link`]).
 //! 4. The service exchanges the code for tokens ([`service`], [`secret`]).
 //! 5. Whatever goes wrong is a [`problem`] with one of the codes of section 8.
 //!
@@ -19,6 +20,7 @@ pub mod events;
 pub mod ids;
 pub mod json;
 pub mod jws;
+pub mod link;
 pub mod paths;
 pub mod problem;
 pub mod proof;

@@ -38,12 +38,16 @@ pub const WALLET_APPROVE: &str = "/v1/wallet/challenges/{id}/approve";
 pub const WALLET_DENY: &str = "/v1/wallet/challenges/{id}/deny";
 /// Wallet → gateway: take an approval back.
 pub const WALLET_CANCEL: &str = "/v1/wallet/challenges/{id}/cancel";
+/// Wallet → gateway: take a linked challenge.
+pub const WALLET_CLAIM: &str = "/v1/wallet/challenges/{id}/claim";
 /// Wallet → gateway: live sessions.
 pub const WALLET_SESSIONS: &str = "/v1/wallet/sessions";
 /// Wallet → gateway: end a session.
 pub const WALLET_REVOKE: &str = "/v1/wallet/sessions/{id}/revoke";
 /// Wallet → gateway: claim a handle.
 pub const WALLET_HANDLE: &str = "/v1/wallet/handle";
+/// Wallet → gateway: the key is lost, everything ends.
+pub const WALLET_RETIRE: &str = "/v1/wallet/retire";
 /// Alive.
 pub const HEALTHZ: &str = "/healthz";
 /// Ready for traffic.
@@ -59,6 +63,8 @@ pub const AUTH_STREAM: &str = "/auth/stream/{id}";
 pub const AUTH_STATUS: &str = "/auth/status/{id}";
 /// Browser → service: become signed in.
 pub const AUTH_COMPLETE: &str = "/auth/complete/{id}";
+/// Browser → service: back from the wallet (linked sign-in).
+pub const AUTH_RETURN: &str = "/auth/return";
 /// Browser → service: give the login up.
 pub const AUTH_CANCEL: &str = "/auth/cancel/{id}";
 /// Browser → service: sign out.

@@ -78,6 +78,8 @@ pub enum Expect<'a> {
     Cancel(AboutChallenge<'a>),
     /// `…/sessions/{id}/revoke`
     Revoke(&'a str),
+    /// `/v1/wallet/retire`; the context's `client_id` is the issuer.
+    Retire,
 }
 
 /// Where and when a statement is received.
@@ -192,6 +194,19 @@ impl Revocation {
     }
 }
 
+/// The identity is to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retirement {
+    made: Made,
+}
+
+impl Retirement {
+    /// Name and text.
+    pub fn into_made(self) -> Made {
+        self.made
+    }
+}
+
 /// What was decided, of the kind that was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decided {
@@ -203,6 +218,8 @@ pub enum Decided {
     Cancel(Cancellation),
     /// Over.
     Revoke(Revocation),
+    /// The identity is over.
+    Retire(Retirement),
 }
 
 /// Checks DID, signature and every field but the number's value (section 2).
@@ -213,6 +230,7 @@ pub fn verify(token: &str, context: Context<'_>, expect: Expect<'_>) -> Result<D
         Expect::Deny(about) => Decided::Deny(signed.denial(context, about)?),
         Expect::Cancel(about) => Decided::Cancel(signed.cancellation(context, about)?),
         Expect::Revoke(session_id) => Decided::Revoke(signed.revocation(context, session_id)?),
+        Expect::Retire => Decided::Retire(signed.retirement(context)?),
     })
 }
 
@@ -305,8 +323,31 @@ impl Signed {
         Ok(Revocation { made })
     }
 
+    /// A retirement of the signer. It may have been made long ago, so `exp` is optional; `aud` is the issuer.
+    pub fn retirement(&self, context: Context<'_>) -> Result<Retirement, StatementError> {
+        let context = Context { client_id: context.gateway.as_str(), ..context };
+        let fields = Fields(&self.payload);
+        let made = self.says_who(context)?;
+        let iat_s = fields.integer("iat")?;
+        if self.payload.contains_key("exp") {
+            check_times(iat_s, fields.integer("exp")?, context.now_s)?;
+        } else {
+            check_begun(iat_s, context.now_s)?;
+        }
+        fields.decision("retire", &[])?;
+        Ok(Retirement { made })
+    }
+
     /// What every decision must say, whatever it decides.
     fn made(&self, context: Context<'_>) -> Result<Made, StatementError> {
+        let made = self.says_who(context)?;
+        let fields = Fields(&self.payload);
+        check_times(fields.integer("iat")?, fields.integer("exp")?, context.now_s)?;
+        Ok(made)
+    }
+
+    /// Who decided, where, about whose business, and under which name.
+    fn says_who(&self, context: Context<'_>) -> Result<Made, StatementError> {
         use StatementError::Invalid;
         // A statement signed well by somebody else is told apart from one that is not signed well.
         if self.did != *context.did {
@@ -327,21 +368,25 @@ impl Signed {
         if !is_jti(jti) {
             return Err(Invalid("jti must be 1 to 128 visible ASCII characters"));
         }
-        check_times(fields.integer("iat")?, fields.integer("exp")?, context.now_s)?;
         Ok(Made { jti: jti.to_owned(), statement: self.token.clone() })
     }
 }
 
 /// `iat ≤ now + 60`, `iat < exp ≤ iat + 300`, `now < exp`. Saturating: these are any i64.
 fn check_times(iat: i64, exp: i64, now_s: i64) -> Result<(), StatementError> {
-    if iat > now_s.saturating_add(MAX_SKEW_S) {
-        return Err(StatementError::Invalid("iat is in the future"));
-    }
+    check_begun(iat, now_s)?;
     if exp <= iat || exp > iat.saturating_add(MAX_LIFE_S) {
         return Err(StatementError::Invalid("exp must be after iat and at most 300 s later"));
     }
     if now_s >= exp {
         return Err(StatementError::Invalid("the statement has expired"));
+    }
+    Ok(())
+}
+
+fn check_begun(iat: i64, now_s: i64) -> Result<(), StatementError> {
+    if iat > now_s.saturating_add(MAX_SKEW_S) {
+        return Err(StatementError::Invalid("iat is in the future"));
     }
     Ok(())
 }

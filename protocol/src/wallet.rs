@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::did::Did;
 use crate::ids::{ChallengeId, ClientId, SessionId};
 use crate::service::{ChallengeStatus, EndReason};
 use crate::time::Timestamp;
@@ -42,6 +43,34 @@ pub struct Decision {
     /// What is shared: the text whose digest the statement signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disclosure: Option<String>,
+}
+
+/// `POST …/claim`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ClaimChallenge {
+    /// The link secret, `miid_ls_…`, out of the link.
+    pub secret: String,
+}
+
+/// `POST /v1/wallet/retire`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Retire {
+    /// The signed statement; it may have been made long before, and printed.
+    pub statement: String,
+}
+
+/// The identity is over; again the same answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RetireOutcome {
+    /// Which one.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub did: Did,
+    /// Since when.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub at: Timestamp,
 }
 
 /// What became of a challenge.

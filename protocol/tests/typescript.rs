@@ -1,7 +1,7 @@
 //! `frontend/src/gen/protocol.ts` is made from the types here. When this test says that it is
 //! stale, run `cargo xtask codegen`.
 
-use miid_protocol::browser::{ForceLogout, LoginStatus, SessionInfo, StartRequest, StartResponse};
+use miid_protocol::browser::{ForceLogout, LoginStatus, ReturnRequest, SessionInfo, StartRequest, StartResponse};
 use miid_protocol::problem::{ErrorCode, Problem};
 use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, EndReason, ExpireReason, RevokeReason};
 use ts_rs::{Config, TS};
@@ -24,6 +24,7 @@ fn the_frontend_types_are_fresh() {
         declaration::<StartRequest>(&config),
         declaration::<StartResponse>(&config),
         declaration::<LoginStatus>(&config),
+        declaration::<ReturnRequest>(&config),
         declaration::<SessionInfo>(&config),
         declaration::<ForceLogout>(&config),
         declaration::<ErrorCode>(&config),

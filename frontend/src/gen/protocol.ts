@@ -54,13 +54,34 @@ status: ChallengeStatus,
  */
 expires_at: string, 
 /**
+ * Whether a wallet has taken the link (linked challenges): the page need not offer another way.
+ */
+claimed?: boolean, 
+/**
  * Why it ended.
  */
 reason?: EndReason, 
 /**
- * Who approved, while approved.
+ * Who approved, once approved.
  */
-did?: string, };
+did?: string, 
+/**
+ * Whether this browser signed in as the same person the last time; absent where it never did.
+ */
+known?: boolean, };
+export type ReturnRequest = { 
+/**
+ * The challenge.
+ */
+challenge_id: string, 
+/**
+ * `miid_rc_…`
+ */
+response_code: string, 
+/**
+ * Which gateway says so.
+ */
+iss: string, };
 export type SessionInfo = { 
 /**
  * The person, at this service.

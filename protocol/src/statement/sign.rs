@@ -19,7 +19,8 @@ struct Payload<'a> {
     gateway: &'a str,
     jti: &'a str,
     iat: i64,
-    exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exp: Option<i64>,
     decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     challenge_id: Option<ChallengeId>,
@@ -78,6 +79,9 @@ pub enum Decision<'a> {
         /// The session.
         session_id: SessionId,
     },
+    /// The signer's identity is to end, now or whenever this is sent: it does not run out, so that it can be
+    /// printed.
+    Retire,
 }
 
 /// Signs a decision. `jti` must be fresh for ever; `now_s` is NumericDate by the gateway's clock.
@@ -90,7 +94,7 @@ pub fn sign(key: &SigningKey, decision: Decision<'_>, gateway: &Issuer, jti: &st
         gateway: gateway.as_str(),
         jti,
         iat: now_s,
-        exp: now_s + 120,
+        exp: Some(now_s + 120),
         decision: "",
         challenge_id: None,
         nonce: None,
@@ -122,6 +126,11 @@ pub fn sign(key: &SigningKey, decision: Decision<'_>, gateway: &Issuer, jti: &st
             payload.aud = client_id.as_str();
             payload.decision = "revoke";
             payload.session_id = Some(session_id);
+        }
+        Decision::Retire => {
+            payload.aud = gateway.as_str();
+            payload.decision = "retire";
+            payload.exp = None;
         }
     }
     jws::sign(key, TYP, &to_json(&payload))
