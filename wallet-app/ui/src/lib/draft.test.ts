@@ -1,0 +1,125 @@
+import { describe, expect, it } from "vitest";
+import { request } from "../../tests/mock/props";
+import { approval, missing, newDraft, proposed, ruleOffered, type Draft } from "./draft";
+import { digitsOf } from "./number";
+import type { Proposal, Request } from "./types";
+
+const NOW = { over: false, settling: false };
+const PROPOSAL: Proposal = {
+  claims: [
+    { name: "name", value: "Alice", ticked: true },
+    { name: "email", value: "alice@example.com", ticked: false },
+  ],
+  known_service: true,
+};
+
+function draftOf(asked: Request, part: Partial<Draft> = {}): Draft {
+  const claims = proposed(asked, PROPOSAL);
+  return { ...newDraft(asked), claims, knownService: true, ...part };
+}
+
+describe("approve is closed", () => {
+  const asked = request();
+
+  it("until the core has said what it proposes", () => {
+    expect(missing(asked, newDraft(asked), NOW)).toBe("loading");
+  });
+
+  it.each(["", "4"])("while the number is %j", (number) => {
+    expect(missing(asked, draftOf(asked, { number }), NOW)).toBe("number");
+  });
+
+  it("once the time is over, whatever was typed", () => {
+    expect(missing(asked, draftOf(asked, { number: "47" }), { ...NOW, over: true })).toBe("over");
+  });
+
+  it("in the first moment of a card", () => {
+    const draft = draftOf(asked, { number: "47" });
+    expect(missing(asked, draft, { ...NOW, settling: true })).toBe("settling");
+  });
+
+  it("while a ticked line has no value", () => {
+    const draft = draftOf(asked, { number: "47" });
+    draft.claims![0]!.value = "  ";
+    expect(missing(asked, draft, NOW)).toBe("value");
+    draft.claims![0]!.ticked = false;
+    expect(missing(asked, draft, NOW)).toBeNull();
+  });
+
+  it("and open with both digits; a linked request has none", () => {
+    expect(missing(asked, draftOf(asked, { number: "47" }), NOW)).toBeNull();
+    const linked = request({ binding: "linked" });
+    expect(missing(linked, draftOf(linked), NOW)).toBeNull();
+  });
+});
+
+describe("what is proposed", () => {
+  it("is what the service asks, in its order, and nothing that it did not ask", () => {
+    const asked = request({ claims: ["phone", "name"] });
+    const claims = proposed(asked, PROPOSAL);
+    expect(claims.map(({ name }) => name)).toEqual(["phone", "name"]);
+    expect(claims[0]).toMatchObject({ ticked: false, value: "", kept: null });
+  });
+
+  it("never ticks a line without a value", () => {
+    const nothing = { claims: [{ name: "name", value: null, ticked: true }], known_service: false };
+    expect(proposed(request(), nothing)[0]!.ticked).toBe(false);
+  });
+});
+
+describe("an approval", () => {
+  it("shares what is ticked, trimmed, and remembers only what was changed and is to be kept", () => {
+    const asked = request();
+    const draft = draftOf(asked, { number: "47" });
+    draft.claims![0]!.remember = true;
+    draft.claims![1]!.ticked = true;
+    draft.claims![1]!.value = " other@example.com ";
+    draft.claims![1]!.remember = true;
+    expect(approval(asked, draft)).toEqual({
+      wallet: asked.wallet,
+      challenge_id: asked.challenge_id,
+      match_code: "47",
+      scopes: ["profile", "email"],
+      share: { name: "Alice", email: "other@example.com" },
+      remember: ["email"],
+    });
+  });
+
+  it("allows no more than was asked", () => {
+    const asked = request();
+    const draft = draftOf(asked, { number: "47", scopes: ["email", "admin"] });
+    expect(approval(asked, draft).scopes).toEqual(["email"]);
+  });
+
+  it("sends no number for a linked request, even one that was typed", () => {
+    const asked = request({ binding: "linked" });
+    expect(approval(asked, draftOf(asked, { number: "47" })).match_code).toBeNull();
+  });
+
+  it("makes a rule for a linked request of a known service, and for no other", () => {
+    const linked = request({ binding: "linked" });
+    const draft = draftOf(linked, { rule: true });
+    expect(approval(linked, draft).rule).toEqual({ kind: "one_click", days: 30 });
+    expect(approval(linked, draftOf(linked)).rule).toBeUndefined();
+    const others = [
+      [request(), draft],
+      [request({ binding: "linked", risk: "step_up" }), draft],
+      [linked, { ...draft, knownService: false }],
+    ] as const;
+    for (const [asked, draft] of others) {
+      expect(ruleOffered(asked, draft)).toBe(false);
+      expect(approval(asked, draft).rule).toBeUndefined();
+    }
+  });
+});
+
+describe("the number", () => {
+  it.each([
+    ["4 7", "47"],
+    ["４７", "47"],
+    ["a4-7b9", "47"],
+    ["4", "4"],
+    ["", ""],
+    ["칠", ""],
+  ])("of %j is %j", (typed, digits) => expect(digitsOf(typed)).toBe(digits));
+});

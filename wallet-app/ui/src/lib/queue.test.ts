@@ -1,0 +1,68 @@
+import { describe, expect, it } from "vitest";
+import { request } from "../../tests/mock/props";
+import { arrived, chooseOpen, isMuted, newerThan } from "./queue";
+
+const [newest, middle, oldest] = [request(), request(), request()];
+const ids = (...requests: Array<typeof newest>) => requests.map((one) => one.challenge_id);
+
+describe("the open card", () => {
+  it("is the newest where none is open", () => {
+    const looking = { open: null, seen: true, touched: false };
+    expect(chooseOpen([newest, oldest], looking)).toBe(newest.challenge_id);
+    expect(chooseOpen([], looking)).toBeNull();
+  });
+
+  it("stays while the person looks at it, though a newer one came", () => {
+    const looking = { open: oldest.challenge_id, seen: true, touched: false };
+    expect(chooseOpen([newest, oldest], looking)).toBe(oldest.challenge_id);
+  });
+
+  it("stays once something was typed, seen or not", () => {
+    const looking = { open: oldest.challenge_id, seen: false, touched: true };
+    expect(chooseOpen([newest, oldest], looking)).toBe(oldest.challenge_id);
+  });
+
+  it("gives way to a newer one that nobody could have seen arrive", () => {
+    const looking = { open: oldest.challenge_id, seen: false, touched: false };
+    expect(chooseOpen([newest, oldest], looking)).toBe(newest.challenge_id);
+  });
+
+  it("is the next one once it is gone, and one that waits for an answer before one that has it", () => {
+    const approved = request({ standing: "approved" });
+    const looking = { open: "gone", seen: true, touched: true };
+    expect(chooseOpen([approved, oldest], looking)).toBe(oldest.challenge_id);
+    expect(chooseOpen([approved], looking)).toBe(approved.challenge_id);
+  });
+});
+
+describe("newer ones", () => {
+  it("are counted only where they wait for an answer", () => {
+    const approved = request({ standing: "approved" });
+    expect(newerThan([newest, approved, oldest], oldest.challenge_id)).toBe(1);
+    expect(newerThan([newest, oldest], newest.challenge_id)).toBe(0);
+    expect(newerThan([newest], null)).toBe(0);
+  });
+
+  it("have arrived when they were not there before", () => {
+    expect(arrived([oldest], [newest, middle, oldest]).map((one) => one.challenge_id)).toEqual(
+      ids(newest, middle),
+    );
+    expect(arrived([], [request({ standing: "approved" })])).toEqual([]);
+  });
+});
+
+describe("a muted service", () => {
+  const muted = request({ service: { id: "spam", name: "Spam" } });
+  const mute = { wallet: muted.wallet, service_id: "spam", service_name: "Spam", until: "" };
+  const looking = { open: null, seen: true, touched: false };
+
+  it("is not opened before others, and still where it is the only one", () => {
+    expect(chooseOpen([muted, oldest], looking, [mute])).toBe(oldest.challenge_id);
+    expect(chooseOpen([muted], looking, [mute])).toBe(muted.challenge_id);
+  });
+
+  it("is muted for one wallet and not for another", () => {
+    expect(isMuted(muted, [mute])).toBe(true);
+    expect(isMuted(muted, [{ ...mute, wallet: "another" }])).toBe(false);
+  });
+});

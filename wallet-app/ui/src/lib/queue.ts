@@ -1,0 +1,48 @@
+// Which request is the open card. The rule that everything else serves: what a person looks at is
+// never exchanged under their eyes; a newer one announces itself and waits.
+
+import type { Mute, Request } from "./types";
+
+/** Whether the person wants to hear nothing of it: it stands in the list, and no more. */
+export function isMuted(request: Request, mutes: readonly Mute[]): boolean {
+  return mutes.some(
+    ({ wallet, service_id }) => wallet === request.wallet && service_id === request.service.id,
+  );
+}
+
+export interface Looking {
+  /** The card that is open now. */
+  open: string | null;
+  /** Whether the window shows it: the right page, and not hidden. */
+  seen: boolean;
+  /** Whether the person has typed or changed something on it. */
+  touched: boolean;
+}
+
+/** The request that should be open, given what is (newest first). */
+export function chooseOpen(
+  requests: readonly Request[],
+  looking: Looking,
+  mutes: readonly Mute[] = [],
+): string | null {
+  const kept = requests.some(({ challenge_id }) => challenge_id === looking.open);
+  if (kept && (looking.seen || looking.touched)) return looking.open;
+  // What was approved but is not finished yet comes after what still waits for an answer.
+  const pending = requests.filter(({ standing }) => standing === "pending");
+  const loud = pending.find((request) => !isMuted(request, mutes));
+  return (loud ?? pending[0] ?? requests[0])?.challenge_id ?? null;
+}
+
+/** How many that still wait for an answer are newer than the open one. */
+export function newerThan(requests: readonly Request[], open: string | null): number {
+  const at = requests.findIndex(({ challenge_id }) => challenge_id === open);
+  return requests.slice(0, Math.max(0, at)).filter(({ standing }) => standing === "pending").length;
+}
+
+/** Those of `requests` that were not there before. */
+export function arrived(before: readonly Request[], requests: readonly Request[]): Request[] {
+  const known = new Set(before.map(({ challenge_id }) => challenge_id));
+  return requests.filter(
+    ({ challenge_id, standing }) => standing === "pending" && !known.has(challenge_id),
+  );
+}

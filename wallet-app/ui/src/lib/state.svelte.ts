@@ -1,0 +1,335 @@
+// What the window knows: the View that the core pushed last, and what the person is in the middle of.
+// A new View replaces the first and leaves the second alone.
+
+import { getContext, setContext } from "svelte";
+import type { Bridge } from "./bridge";
+import { newDraft, proposed, type Draft } from "./draft";
+import { arrived, chooseOpen, isMuted, newerThan } from "./queue";
+import { PLACES, type Place } from "./places";
+import type { Identity, Notice, Request, Show, View } from "./types";
+import { localeTag, pickLanguage, WORDS } from "./words";
+
+/** A card that has just appeared takes no decision: the press was meant for what stood there before. */
+export const SETTLE_MS = 500;
+
+/** How often the core is told at most that the person is there. */
+const TOUCH_MS = 10_000;
+
+export interface Toast {
+  id: number;
+  notice: Notice;
+}
+
+/** What the window and the computer say, so that tests can say something else. */
+export interface Surroundings {
+  languages: readonly string[];
+  now: () => number;
+  /** Whether anybody could be looking at the window. */
+  visible: () => boolean;
+  /** Whether the person is typing into something, now or a moment ago. */
+  typing: () => boolean;
+}
+
+export class Desk {
+  readonly bridge: Bridge;
+  readonly #around: Surroundings;
+
+  view = $state.raw<View | null>(null);
+  place = $state.raw<Place>({ at: "requests" });
+  /** The opened link that asks "Continue?" on the page. */
+  link = $state<string | null>(null);
+  /** The request that is the open card. */
+  open = $state<string | null>(null);
+  settling = $state(false);
+  drafts = $state<Record<string, Draft>>({});
+  toasts = $state.raw<Toast[]>([]);
+  spoken = $state("");
+  /** The identity whose sessions and history are shown; null is everybody's. */
+  filter = $state<string | null>(null);
+  /** Somebody is making an identity: it is not over when the vault exists. */
+  settingUp = $state<"first" | "another" | null>(null);
+  /** Counts up when the focus has to follow a change of page. */
+  moved = $state(0);
+  now = $state(0);
+
+  readonly language = $derived(
+    pickLanguage(this.view?.settings.language ?? "system", this.languages),
+  );
+  readonly words = $derived(WORDS[this.language]);
+  readonly locale = $derived(localeTag(this.languages, this.language));
+  readonly openRequest = $derived(
+    this.view?.requests.find(({ challenge_id }) => challenge_id === this.open) ?? null,
+  );
+  readonly newer = $derived(newerThan(this.#loud(), this.open));
+  readonly waiting = $derived(
+    (this.view?.requests ?? []).filter(({ standing }) => standing === "pending").length,
+  );
+
+  #deadlines = new Map<string, { at: number; total: number }>();
+  #settled: ReturnType<typeof setTimeout> | undefined;
+  #toasted = 0;
+  #touched = -Infinity;
+  #wanted: string | null = null;
+
+  constructor(bridge: Bridge, around: Surroundings) {
+    this.bridge = bridge;
+    this.#around = around;
+    this.now = around.now();
+  }
+
+  get languages(): readonly string[] {
+    return this.#around?.languages ?? [];
+  }
+
+  /** Listens first and asks then, so that nothing falls in between. */
+  async start(): Promise<void> {
+    await Promise.all([
+      this.bridge.on("view", (view) => this.receive(view)),
+      this.bridge.on("notice", (notice) => this.hear(notice)),
+      this.bridge.on("show", (show) => this.come(show)),
+    ]);
+    const view = await this.bridge.call("view");
+    // A pushed one is newer than the answer to what was asked before it.
+    if (this.view === null) this.receive(view);
+  }
+
+  /** The person does something: the core counts the time until it locks from here. */
+  touch(): void {
+    const now = this.#around.now();
+    if (this.view?.stage !== "open" || Math.abs(now - this.#touched) < TOUCH_MS) return;
+    this.#touched = now;
+    void this.bridge.call("touch").catch(() => undefined);
+  }
+
+  /** Relative times move on. */
+  tick(): void {
+    this.now = this.#around.now();
+  }
+
+  receive(view: View): void {
+    const before = this.view;
+    this.view = view;
+    this.tick();
+    if (view.stage !== "open") this.#forget(view);
+    // An identity that is gone hides nobody else's sessions.
+    if (this.filter !== null && !this.identity(this.filter)) this.filter = null;
+    if (view.stage === "first_run") this.settingUp ??= "first";
+    this.#keepTime(view);
+    this.#meetLinks(view);
+    this.#turnCard(before);
+    this.#reconcile();
+    const stageIsOld = before?.stage === view.stage;
+    if (before !== null && stageIsOld) this.#announce(arrived(before.requests, view.requests));
+    if (!stageIsOld) this.moved++;
+  }
+
+  /** A link that was opened takes the page, unless the person is typing: then it waits in a bar. */
+  #meetLinks({ stage, links }: View): void {
+    if (this.link !== null && !links.some(({ id }) => id === this.link)) {
+      this.link = null;
+      this.moved++;
+    }
+    if (stage === "open" && this.link === null && links[0] && !this.#around.typing())
+      this.showLink(links[0].id);
+  }
+
+  showLink(id: string): void {
+    this.link = id;
+    this.moved++;
+    this.#settle();
+  }
+
+  /** The open card was approved, or taken back: it is another card now, in the same place. */
+  #turnCard(before: View | null): void {
+    const request = this.openRequest;
+    const was = before?.requests.find(({ challenge_id }) => challenge_id === this.open)?.standing;
+    if (!request || was === undefined || was === request.standing) return;
+    // A number that was used is typed again, so that nothing is approved by a second press.
+    delete this.drafts[request.challenge_id];
+    this.openCard(request.challenge_id);
+    if (this.#seesCard()) this.moved++;
+  }
+
+  /** Nothing that was typed outlives the lock. */
+  #forget(view: View): void {
+    this.drafts = {};
+    this.open = null;
+    this.link = null;
+    this.filter = null;
+    this.place = { at: "requests" };
+    if (view.stage === "locked") this.settingUp = null;
+  }
+
+  #keepTime(view: View): void {
+    const live = new Set(view.requests.map(({ challenge_id }) => challenge_id));
+    for (const id of this.#deadlines.keys()) if (!live.has(id)) this.#deadlines.delete(id);
+    for (const id of Object.keys(this.drafts)) if (!live.has(id)) delete this.drafts[id];
+    for (const request of view.requests) {
+      const at = this.now + request.expires_in_ms;
+      const kept = this.#deadlines.get(request.challenge_id);
+      // The same moment, told again, comes out a little different; the ring must not twitch.
+      if (kept && Math.abs(kept.at - at) < 1_500) continue;
+      const age = this.now - Date.parse(request.created_at);
+      const total = request.expires_in_ms + (age > 0 && age < 600_000 ? age : 0);
+      this.#deadlines.set(request.challenge_id, { at, total });
+    }
+  }
+
+  /** When a request can no longer be answered, and how long it could be from its beginning. */
+  deadline(request: Request): { at: number; total: number } {
+    return this.#deadlines.get(request.challenge_id) ?? { at: this.now, total: 1 };
+  }
+
+  #reconcile(): void {
+    const requests = this.view?.stage === "open" ? this.view.requests : [];
+    const touched = this.open !== null && (this.drafts[this.open]?.touched ?? false);
+    const wanted = requests.find(({ challenge_id }) => challenge_id === this.#wanted);
+    const next = wanted
+      ? wanted.challenge_id
+      : chooseOpen(
+          requests,
+          { open: this.open, seen: this.#seesCard(), touched },
+          this.view?.mutes,
+        );
+    if (next !== this.open) this.openCard(next);
+  }
+
+  #seesCard(): boolean {
+    return (
+      this.view?.stage === "open" &&
+      this.settingUp === null &&
+      this.link === null &&
+      this.place.at === "requests" &&
+      this.#around.visible()
+    );
+  }
+
+  /** Opens a request that the person has just let in, now or as soon as the core lists it. */
+  want(id: string): void {
+    this.#wanted = id;
+    this.go({ at: "requests" });
+  }
+
+  openCard(id: string | null): void {
+    this.open = id;
+    this.#wanted = null;
+    const request = this.openRequest;
+    if (!request) return;
+    this.#settle();
+    if (request.standing === "pending") void this.#prepare(request);
+  }
+
+  #settle(): void {
+    this.settling = true;
+    clearTimeout(this.#settled);
+    this.#settled = setTimeout(() => (this.settling = false), SETTLE_MS);
+  }
+
+  async #prepare(request: Request): Promise<void> {
+    const id = request.challenge_id;
+    if (this.drafts[id]?.claims) return;
+    this.drafts[id] ??= newDraft(request);
+    const { wallet } = request;
+    // Without a proposal the person fills in what they want to share.
+    const none = { claims: [], known_service: false };
+    const proposal = await this.bridge
+      .call("proposal", { wallet, challenge_id: id })
+      .catch(() => none);
+    const draft = this.drafts[id];
+    if (!draft || draft.claims !== null) return;
+    draft.claims = proposed(request, proposal);
+    draft.knownService = proposal.known_service;
+  }
+
+  /** The newest that waits for an answer and may make itself heard. */
+  get newest(): Request | undefined {
+    return this.#loud().find(({ standing }) => standing === "pending");
+  }
+
+  /** Those that may make themselves heard, and the open one. */
+  #loud(): Request[] {
+    const { requests = [], mutes = [] } = this.view ?? {};
+    return requests.filter(
+      (request) => request.challenge_id === this.open || !isMuted(request, mutes),
+    );
+  }
+
+  #announce(requests: Request[]): void {
+    const newest = requests.find((request) => !isMuted(request, this.view?.mutes ?? []));
+    if (newest) this.say(this.words.requests.arrived(newest.service.name));
+  }
+
+  /** Goes to a page. */
+  go(place: Place): void {
+    this.place = place;
+    this.moved++;
+    this.#reconcile();
+  }
+
+  /** A tab was pressed: the focus stays on it, as the pattern wants. */
+  goTab(at: Place["at"]): void {
+    this.place = { at };
+    this.#reconcile();
+  }
+
+  /** The shell asks for a page: from its menu, a notification, or since somebody asks. */
+  come({ page, challenge_id }: Show): void {
+    if (this.view?.stage !== "open" || this.settingUp !== null) return;
+    // Whoever is typing is not dragged away; the tab's count and the bar say that somebody asks.
+    if (challenge_id !== undefined && this.#around.typing()) return;
+    const at = PLACES.find((known) => known === page);
+    const sawCard = this.#seesCard();
+    if (at && at !== this.place.at) this.go({ at });
+    const asked = this.view.requests.some((request) => request.challenge_id === challenge_id);
+    const touched = this.open !== null && this.drafts[this.open]?.touched;
+    if (challenge_id !== undefined && asked && !sawCard && !touched) this.openCard(challenge_id);
+  }
+
+  hear(notice: Notice): void {
+    // Whoever ended a session on the page of sessions sees there that it ended.
+    const seen = notice.kind === "session_ended" && notice.reason === "user";
+    if (seen && this.place.at === "sessions") return;
+    const toast = { id: ++this.#toasted, notice };
+    this.toasts = [...this.toasts.slice(-2), toast];
+  }
+
+  dismiss(id: number): void {
+    this.toasts = this.toasts.filter((toast) => toast.id !== id);
+  }
+
+  /** Says something aloud, to those who listen. The same sentence twice has to differ. */
+  say(text: string): void {
+    this.spoken = text === this.spoken ? `${text}\u00a0` : text;
+  }
+
+  identity(key: string): Identity | null {
+    return this.view?.identities.find(({ name, did }) => name === key || did === key) ?? null;
+  }
+
+  /** How an identity is called; several are told apart by it. */
+  nameOf(key: string): string {
+    return this.identity(key)?.name ?? key;
+  }
+
+  get several(): boolean {
+    return (this.view?.identities.length ?? 0) > 1;
+  }
+
+  /** Whether something belongs to what the header's switch shows. */
+  shows(identity: string): boolean {
+    return this.filter === null || this.nameOf(identity) === this.filter;
+  }
+
+  /** The clipboard, by the shell where the page's own is closed. */
+  async copy(text: string): Promise<void> {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      await this.bridge.call("copy", { text });
+    }
+  }
+}
+
+const KEY = Symbol("desk");
+export const provideDesk = (desk: Desk): Desk => setContext(KEY, desk);
+export const useDesk = (): Desk => getContext<Desk>(KEY);

@@ -1,0 +1,271 @@
+import { flushSync } from "svelte";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { identity, open, request } from "../../tests/mock/props";
+import type { Bridge, Events } from "./bridge";
+import { Desk, SETTLE_MS } from "./state.svelte";
+import type { Proposal, View } from "./types";
+
+const NOW = Date.parse("2026-11-20T12:00:00Z");
+const PROPOSAL: Proposal = {
+  claims: [{ name: "name", value: "Alice", ticked: true }],
+  known_service: false,
+};
+
+/** A core that says nothing by itself. */
+function core(view: View) {
+  const heard: Partial<{ [E in keyof Events]: (said: Events[E]) => void }> = {};
+  const call = vi.fn(async (command: string) => {
+    if (command === "view") return view;
+    return command === "proposal" ? structuredClone(PROPOSAL) : undefined;
+  });
+  const bridge: Bridge = {
+    call: call as unknown as Bridge["call"],
+    on: async (event, hear) => void ((heard as Record<string, unknown>)[event] = hear),
+  };
+  return { bridge, call, heard };
+}
+
+const around = { visible: true, typing: false };
+
+async function start(view: View) {
+  const { bridge, call, heard } = core(view);
+  const desk = new Desk(bridge, {
+    languages: ["en-GB"],
+    now: () => Date.now(),
+    visible: () => around.visible,
+    typing: () => around.typing,
+  });
+  await desk.start();
+  await settle();
+  return { desk, call, heard };
+}
+
+/** Lets what was asked be answered, and the first moment of a card go by. */
+async function settle() {
+  await vi.advanceTimersByTimeAsync(SETTLE_MS);
+  flushSync();
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: NOW });
+  Object.assign(around, { visible: true, typing: false });
+});
+afterEach(() => vi.useRealTimers());
+
+describe("a draft", () => {
+  it("survives new views, of its own request and of others", async () => {
+    const mine = request();
+    const { desk } = await start(open({ requests: [mine] }));
+    desk.drafts[mine.challenge_id]!.number = "4";
+    desk.drafts[mine.challenge_id]!.touched = true;
+    desk.receive(open({ requests: [request(), { ...mine, expires_in_ms: 200_000 }] }));
+    await settle();
+    expect(desk.open).toBe(mine.challenge_id);
+    expect(desk.drafts[mine.challenge_id]!.number).toBe("4");
+    expect(desk.newer).toBe(1);
+  });
+
+  it("goes with its request", async () => {
+    const mine = request();
+    const { desk } = await start(open({ requests: [mine] }));
+    desk.receive(open());
+    expect(Object.keys(desk.drafts)).toEqual([]);
+    expect(desk.open).toBeNull();
+  });
+
+  it("is forgotten by the lock, however it locks", async () => {
+    const mine = request();
+    const { desk } = await start(open({ requests: [mine] }));
+    desk.drafts[mine.challenge_id]!.number = "47";
+    desk.filter = "Alice";
+    desk.receive(open({ stage: "locked", requests: [mine] }));
+    expect(desk.drafts).toEqual({});
+    expect(desk.filter).toBeNull();
+  });
+
+  it("is a new one after the approval was taken back", async () => {
+    const mine = request();
+    const { desk } = await start(open({ requests: [mine] }));
+    desk.drafts[mine.challenge_id]!.number = "47";
+    desk.receive(open({ requests: [{ ...mine, standing: "approved" }] }));
+    desk.receive(open({ requests: [mine] }));
+    expect(desk.settling).toBe(true);
+    await settle();
+    expect(desk.drafts[mine.challenge_id]!.number).toBe("");
+    expect(desk.settling).toBe(false);
+  });
+
+  it("is asked of the core once, and an answer that comes late changes nothing typed", async () => {
+    const mine = request({ claims: ["name"] });
+    const { desk, call } = await start(open({ requests: [mine] }));
+    desk.drafts[mine.challenge_id]!.claims![0]!.value = "Al";
+    desk.openCard(null);
+    desk.openCard(mine.challenge_id);
+    await settle();
+    expect(call.mock.calls.filter(([command]) => command === "proposal")).toHaveLength(1);
+    expect(desk.drafts[mine.challenge_id]!.claims![0]!.value).toBe("Al");
+  });
+});
+
+describe("a card that has just appeared", () => {
+  it("settles before it takes a press", async () => {
+    const { desk } = await start(open());
+    desk.receive(open({ requests: [request()] }));
+    expect(desk.settling).toBe(true);
+    await settle();
+    expect(desk.settling).toBe(false);
+  });
+});
+
+describe("the shell's call", () => {
+  it("opens the page and the request where nobody is in the middle of something", async () => {
+    const [newer, older] = [request(), request()];
+    const { desk, heard } = await start(open({ requests: [newer, older] }));
+    desk.goTab("sessions");
+    heard.show!({ page: "requests", challenge_id: older.challenge_id });
+    expect(desk.place.at).toBe("requests");
+    expect(desk.open).toBe(older.challenge_id);
+  });
+
+  it("never exchanges a card that is being looked at", async () => {
+    const mine = request();
+    const { desk, heard } = await start(open({ requests: [mine] }));
+    const other = request();
+    desk.receive(open({ requests: [other, mine] }));
+    heard.show!({ page: "requests", challenge_id: other.challenge_id });
+    expect(desk.open).toBe(mine.challenge_id);
+  });
+
+  it("does not drag away one who types", async () => {
+    const mine = request();
+    const { desk, heard } = await start(open({ requests: [mine] }));
+    desk.go({ at: "settings", sub: { at: "profile", name: "Alice" } });
+    around.typing = true;
+    heard.show!({ page: "requests", challenge_id: mine.challenge_id });
+    expect(desk.place.at).toBe("settings");
+  });
+
+  it("names no page that there is not, and none while it is locked", async () => {
+    const { desk, heard } = await start(open());
+    heard.show!({ page: "constructor" });
+    expect(desk.place.at).toBe("requests");
+    desk.receive(open({ stage: "locked" }));
+    heard.show!({ page: "settings" });
+    expect(desk.place.at).toBe("requests");
+  });
+});
+
+describe("an opened link", () => {
+  const link = { id: "l1", gateway: "https://id.example", identities: ["Alice"] };
+
+  it("takes the page, unless the person is typing", async () => {
+    const { desk } = await start(open());
+    around.typing = true;
+    desk.receive(open({ links: [link] }));
+    expect(desk.link).toBeNull();
+    desk.showLink("l1");
+    expect(desk.link).toBe("l1");
+    desk.receive(open());
+    expect(desk.link).toBeNull();
+  });
+
+  it("leads to the card it let in, even where the list comes later", async () => {
+    const old = request();
+    const { desk } = await start(open({ requests: [old], links: [link] }));
+    const mine = request({ binding: "linked" });
+    desk.want(mine.challenge_id);
+    expect(desk.open).toBe(old.challenge_id);
+    desk.receive(open({ requests: [old, mine] }));
+    expect(desk.open).toBe(mine.challenge_id);
+  });
+});
+
+describe("the time left", () => {
+  it("does not twitch when the same moment is told again", async () => {
+    const mine = request({ expires_in_ms: 100_000, created_at: new Date(NOW).toISOString() });
+    const { desk } = await start(open({ requests: [mine] }));
+    const first = desk.deadline(mine);
+    vi.setSystemTime(NOW + 30_000);
+    desk.receive(open({ requests: [{ ...mine, expires_in_ms: 70_300 }] }));
+    expect(desk.deadline(mine)).toEqual(first);
+    expect(first).toEqual({ at: NOW + 100_000, total: 100_000 });
+  });
+});
+
+describe("hearing and saying", () => {
+  it("says who asks when a request arrives, and not when the window opens", async () => {
+    const { desk } = await start(open({ requests: [request()] }));
+    expect(desk.spoken).toBe("");
+    desk.receive(open({ requests: [request({ service: { id: "s", name: "Shop" } })] }));
+    expect(desk.spoken).toBe("Shop wants to sign you in.");
+  });
+
+  it("says the same sentence twice so that it is heard twice", async () => {
+    const { desk } = await start(open());
+    desk.say("Copied");
+    desk.say("Copied");
+    expect(desk.spoken).not.toBe("Copied");
+    expect(desk.spoken.trim()).toBe("Copied");
+  });
+
+  it("keeps the last three notices", async () => {
+    const { desk } = await start(open());
+    for (const kind of ["a", "b", "c", "d"]) desk.hear({ kind });
+    expect(desk.toasts.map(({ notice }) => notice.kind)).toEqual(["b", "c", "d"]);
+  });
+});
+
+describe("a muted service", () => {
+  it("raises no bar and is not announced", async () => {
+    const mine = request();
+    const muted = request({ service: { id: "spam", name: "Spam" } });
+    const mutes = [
+      { wallet: muted.wallet, service_id: "spam", service_name: "Spam", until: "2027" },
+    ];
+    const { desk } = await start(open({ requests: [mine], mutes }));
+    desk.receive(open({ requests: [muted, mine], mutes }));
+    expect(desk.newer).toBe(0);
+    expect(desk.spoken).toBe("");
+    desk.receive(open({ requests: [muted, mine] }));
+    expect(desk.newer).toBe(1);
+  });
+});
+
+describe("the person's presence", () => {
+  it("is told to the core now and then, and never while it is locked", async () => {
+    const { desk, call } = await start(open());
+    const told = () => call.mock.calls.filter(([command]) => command === "touch").length;
+    for (let i = 0; i < 50; i++) desk.touch();
+    expect(told()).toBe(1);
+    vi.setSystemTime(Date.now() + 10_000);
+    desk.touch();
+    expect(told()).toBe(2);
+    desk.receive(open({ stage: "locked" }));
+    vi.setSystemTime(Date.now() + 60_000);
+    desk.touch();
+    expect(told()).toBe(2);
+  });
+});
+
+describe("who is meant", () => {
+  it("is found by name and by identifier", async () => {
+    const work = identity("Work", undefined, 1);
+    const { desk } = await start(open({ identities: [identity("Alice"), work] }));
+    expect(desk.nameOf(work.did)).toBe("Work");
+    expect(desk.nameOf("nobody")).toBe("nobody");
+    desk.filter = "Work";
+    expect(desk.shows(work.did)).toBe(true);
+    expect(desk.shows("Alice")).toBe(false);
+  });
+});
+
+describe("making an identity", () => {
+  it("is not over when the vault exists, and ends with the lock", async () => {
+    const { desk } = await start(open({ stage: "first_run", identities: [] }));
+    expect(desk.settingUp).toBe("first");
+    desk.receive(open());
+    expect(desk.settingUp).toBe("first");
+    desk.receive(open({ stage: "locked" }));
+    expect(desk.settingUp).toBeNull();
+  });
+});
