@@ -124,7 +124,7 @@ pub struct Bounds {
     /// Pending challenges per service and person, from browsers that have signed in before
     #[arg(long, env = "MIID_GATEWAY_PENDING_PER_KNOWN", default_value_t = 3, value_name = "N")]
     pub pending_per_known: i64,
-    /// Pending challenges per person, over all services
+    /// Pending challenges per person, over all services; and as many links that the person has claimed
     #[arg(long, env = "MIID_GATEWAY_PENDING_PER_PERSON", default_value_t = 10, value_name = "N")]
     pub pending_per_person: i64,
     /// Wallet requests per second from one address

@@ -5,7 +5,8 @@
 use miid_protocol::proof::{self, Proof, ProofError};
 use miid_protocol::request::SignInRequest;
 use miid_protocol::statement::{
-    AboutChallenge, Approval, Cancellation, Context, Denial, Offer, Revocation, Signed, StatementError,
+    AboutChallenge, Approval, Cancellation, Context, Denial, Offer, Retirement, Revocation, Signed,
+    StatementError,
 };
 use miid_protocol::{Did, Issuer, Timestamp};
 
@@ -96,6 +97,11 @@ impl<'a> Received<'a> {
     /// A revocation of this session.
     pub fn revocation(&self, signed: &Signed, session: &Session) -> Result<Revocation, StatementError> {
         signed.revocation(self.context(session.client_id.as_str()), &session.id.to_string())
+    }
+
+    /// The end of the identity.
+    pub fn retirement(&self, signed: &Signed) -> Result<Retirement, StatementError> {
+        signed.retirement(self.context(self.issuer.as_str()))
     }
 }
 

@@ -1,14 +1,15 @@
-//! Random steps over a model of one challenge: never two winners, never an event without its state
-//! change, never a state outside the diagram of section 3, never a dead code that lives again.
+//! Random steps over a model of one challenge, addressed or linked: never two winners, never an event without
+//! its change, never a state outside the diagram of section 3, never a dead code that lives again, never a second
+//! wallet that has it.
 
 use std::collections::HashSet;
 
 use miid_gateway::domain::challenge::{Approve, Redeem};
-use miid_gateway::domain::{Challenge, State, Step};
+use miid_gateway::domain::{Challenge, Refusal, State, Step};
 use miid_gateway::keys::ServerKeys;
 use miid_gateway::verify::Received;
 use miid_protocol::request::{ServiceName, SignInRequest};
-use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, Risk};
+use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, ExpireReason, Risk};
 use miid_protocol::statement::{self, Decision, Signed};
 use miid_protocol::{ChallengeId, ClientId, Did, Issuer, SessionId, SigningKey, Timestamp};
 use proptest::prelude::*;
@@ -28,6 +29,10 @@ enum Act {
     Sweep,
     Redeem,
     RedeemAnOldCode,
+    Claim,
+    ClaimByAnother,
+    ReturnInAnotherBrowser,
+    Retire,
     Wait(i64),
 }
 
@@ -42,6 +47,10 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::Sweep),
         2 => Just(Act::Redeem),
         2 => Just(Act::RedeemAnOldCode),
+        5 => Just(Act::Claim),
+        1 => Just(Act::ClaimByAnother),
+        1 => Just(Act::ReturnInAnotherBrowser),
+        1 => Just(Act::Retire),
         4 => (0..150_000i64).prop_map(Act::Wait),
     ]
 }
@@ -58,7 +67,8 @@ struct World {
 }
 
 impl World {
-    fn new() -> (Self, Challenge) {
+    fn new(linked: bool) -> (Self, Challenge) {
+        let binding = if linked { Binding::Linked } else { Binding::Addressed };
         let key = SigningKey::from_bytes(&[3; 32]);
         let did = Did::of(&key.verifying_key());
         let now = Timestamp::from_millis(1_767_322_985_000);
@@ -68,7 +78,7 @@ impl World {
             challenge_id: id,
             nonce: "n".into(),
             service: ServiceName { id: client_id.clone(), name: "Demo Shop".into() },
-            binding: Binding::Addressed,
+            binding,
             binding_message: "Sign in".into(),
             scopes: vec!["profile".into()],
             claims: vec![],
@@ -84,11 +94,12 @@ impl World {
             id,
             version: 1,
             client_id,
-            did: Some(did.clone()),
+            did: (!linked).then(|| did.clone()),
             hint_key: String::new(),
             person_key: String::new(),
             known_browser: false,
-            binding: Binding::Addressed,
+            binding,
+            return_url: linked.then(|| "https://shop.example/return".into()),
             nonce: "n".into(),
             request: text.clone(),
             code_challenge: String::new(),
@@ -115,20 +126,24 @@ impl World {
     }
 
     fn approve(&mut self, challenge: &Challenge, right: bool) -> Option<Step> {
+        let linked = challenge.binding == Binding::Linked;
+        if linked && !right {
+            return None;
+        }
         let number = self.keys.match_code(challenge.id);
         let wrong = if number == "00" { "01" } else { "00" };
         let (text, request) = (self.text.clone(), self.request.clone());
         let signed = self.signed(Decision::Approve {
             request_text: &text,
             request: &request,
-            match_code: Some(if right { &number } else { wrong }),
+            match_code: (!linked).then_some(if right { &number } else { wrong }),
             scopes: &request.scopes,
             disclosure: None,
         });
         let approval =
             self.received().approval(&signed, challenge, &request, None).expect("a good statement");
         let grant = (uuid::Uuid::nil(), Timestamp::from_millis(self.now.millis() + CODE_TTL_MS));
-        match challenge.approve(&approval, None, Some(&number), grant, self.now) {
+        match challenge.approve(&approval, None, (!linked).then_some(&number), grant, self.now) {
             Ok(Approve::Approved(step)) => {
                 assert!(right);
                 Some(step)
@@ -144,7 +159,12 @@ impl World {
 
     fn step(&mut self, challenge: &Challenge, act: Act) -> Option<Step> {
         let (text, request) = (self.text.clone(), self.request.clone());
+        // What is another's, or nobody's yet, the store does not even find for this wallet.
+        let own = challenge.did.as_ref() == Some(&self.did);
         match act {
+            Act::Approve | Act::ApproveWithWrongNumber | Act::Deny | Act::Cancel | Act::Retire if !own => {
+                None
+            }
             Act::Approve => self.approve(challenge, true),
             Act::ApproveWithWrongNumber => self.approve(challenge, false),
             Act::Deny => {
@@ -158,7 +178,7 @@ impl World {
                 let cancel = self.received().cancellation(&signed, challenge).expect("a good statement");
                 challenge.cancel(&cancel, self.now).ok()
             }
-            Act::Withdraw => challenge.withdraw(self.now).ok().flatten(),
+            Act::Withdraw => challenge.withdraw(ExpireReason::Withdrawn, self.now).ok().flatten(),
             Act::Replace => challenge.replace(self.now),
             Act::Sweep => challenge.lapse(self.now),
             Act::Redeem => match challenge.redeem(self.now) {
@@ -175,6 +195,38 @@ impl World {
                     assert_ne!(live, self.keys.code(challenge.id, approval).hash());
                 }
                 None
+            }
+            Act::Claim if challenge.binding == Binding::Linked => {
+                challenge.claim(&self.did, "person", self.now).ok().flatten()
+            }
+            Act::ClaimByAnother if challenge.binding == Binding::Linked => {
+                let another = Did::of(&SigningKey::from_bytes(&[4; 32]).verifying_key());
+                let claimed = challenge.claim(&another, "another", self.now);
+                if own {
+                    assert_eq!(claimed.err(), Some(Refusal::AlreadyClaimed));
+                    return None;
+                }
+                claimed.ok().flatten()
+            }
+            Act::Claim | Act::ClaimByAnother => None,
+            Act::ReturnInAnotherBrowser => {
+                if !challenge.has_response_code(self.now) {
+                    return None;
+                }
+                assert!(challenge.binding == Binding::Linked && challenge.approvals > 0);
+                let step = challenge.withdraw(ExpireReason::OtherBrowser, self.now).ok().flatten();
+                assert!(
+                    step.is_none() || matches!(challenge.state, State::Approved(_)),
+                    "only of an approval"
+                );
+                step
+            }
+            Act::Retire => {
+                let signed = self.signed(Decision::Retire);
+                let retirement = self.received().retirement(&signed).expect("a good statement");
+                let step = challenge.retire(&retirement, self.now);
+                assert!(step.is_some() != status(&challenge.state).is_final(), "it ends whatever is open");
+                step
             }
             Act::Wait(ms) => {
                 self.now = Timestamp::from_millis(self.now.millis() + ms);
@@ -194,8 +246,12 @@ fn status(state: &State) -> ChallengeStatus {
     }
 }
 
-/// The arrows of section 3, and no others.
-fn is_in_the_diagram(from: &State, to: &State) -> bool {
+/// The arrows of section 3, and no others; a claim changes nothing but whose it is, and that once.
+fn is_in_the_diagram(from: &Challenge, to: &Challenge) -> bool {
+    if from.did != to.did {
+        return from.did.is_none() && from.state == State::Pending && to.state == State::Pending;
+    }
+    let (from, to) = (&from.state, &to.state);
     use ChallengeStatus::{Active, Approved, Denied, Expired, Pending};
     matches!(
         (status(from), status(to)),
@@ -207,8 +263,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_walk_stays_inside_the_diagram(acts in prop::collection::vec((act(), act()), 1..24)) {
-        let (mut world, mut challenge) = World::new();
+    fn every_walk_stays_inside_the_diagram(
+        linked in any::<bool>(),
+        acts in prop::collection::vec((act(), act()), 1..24),
+    ) {
+        let (mut world, mut challenge) = World::new(linked);
         let mut sessions = 0;
         let mut codes = HashSet::new();
         for (one, other) in acts {
@@ -217,7 +276,8 @@ proptest! {
             let steps = [world.step(&before, one), world.step(&before, other)];
             let mut winners = 0;
             for step in steps.into_iter().flatten() {
-                prop_assert!(is_in_the_diagram(&before.state, &step.next.state));
+                prop_assert!(is_in_the_diagram(&before, &step.next));
+                prop_assert_eq!(&step.next.request, &before.request, "what is signed stays as it is");
                 prop_assert_eq!(step.next.id, challenge.id);
                 prop_assert!(step.wallet.is_some() && step.service.is_some(), "a change is announced to both");
                 if step.next.version != challenge.version + 1 {
@@ -227,6 +287,8 @@ proptest! {
                 if matches!(step.next.state, State::Approved(_)) {
                     let code = world.keys.code(step.next.id, step.next.approvals);
                     prop_assert!(codes.insert(code.hash().to_text()), "each approval has a code of its own");
+                    let response_code = world.keys.response_code(step.next.id, step.next.approvals);
+                    prop_assert!(codes.insert(response_code.hash().to_text()), "and a response code");
                 }
                 if matches!(step.next.state, State::Active(_)) {
                     sessions += 1;
@@ -239,12 +301,19 @@ proptest! {
             if world.now >= challenge.expires_at {
                 prop_assert!(standing != ChallengeStatus::Pending, "past its deadline it counts as expired");
             }
+            if standing == ChallengeStatus::Approved {
+                prop_assert!(challenge.did.is_some(), "somebody approved");
+                prop_assert_eq!(challenge.has_response_code(world.now), linked);
+            }
+            if matches!(standing, ChallengeStatus::Pending | ChallengeStatus::Denied) {
+                prop_assert!(!challenge.has_response_code(world.now), "an old response code is dead");
+            }
         }
     }
 
     #[test]
-    fn what_is_over_stays_over(acts in prop::collection::vec(act(), 1..40)) {
-        let (mut world, mut challenge) = World::new();
+    fn what_is_over_stays_over(linked in any::<bool>(), acts in prop::collection::vec(act(), 1..40)) {
+        let (mut world, mut challenge) = World::new(linked);
         let mut over: Option<State> = None;
         for act in acts {
             if let Some(step) = world.step(&challenge, act) {

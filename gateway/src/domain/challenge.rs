@@ -1,5 +1,8 @@
 //! A request to sign in and its states:
 //! `Pending → Approved → Active`, `Pending → Denied | Expired`, `Approved → Pending | Expired`.
+//!
+//! A linked one is pending for nobody until a wallet claims it; that is no other state, since nothing but who may
+//! answer changes.
 
 use miid_protocol::events::{
     ChallengeAt, ChallengeCreated, ChallengeDenied, ChallengeExpired, ChallengeVerified, ServiceEvent,
@@ -7,7 +10,7 @@ use miid_protocol::events::{
 };
 use miid_protocol::request::SignInRequest;
 use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, EndReason, ExpireReason};
-use miid_protocol::statement::{Approval, Cancellation, Denial};
+use miid_protocol::statement::{Approval, Cancellation, Denial, Retirement};
 use miid_protocol::{ChallengeId, ClientId, Did, SessionId, Timestamp};
 use uuid::Uuid;
 
@@ -20,7 +23,7 @@ pub struct Challenge {
     pub version: i64,
     /// Who asked.
     pub client_id: ClientId,
-    /// Who is asked; `None` where the hint named nobody.
+    /// Who is asked; `None` where the hint named nobody, or nobody has claimed it yet.
     pub did: Option<Did>,
     /// Keyed hash of the hint.
     pub hint_key: String,
@@ -30,6 +33,8 @@ pub struct Challenge {
     pub known_browser: bool,
     /// How it is tied to the browser.
     pub binding: Binding,
+    /// Where the person's browser returns to after an approval; linked only.
+    pub return_url: Option<String>,
     /// Repeated in the statement.
     pub nonce: String,
     /// The text that is shown and signed.
@@ -117,6 +122,9 @@ pub enum Refusal {
     /// It is over.
     #[error("the challenge has expired")]
     Expired,
+    /// Another wallet took it first.
+    #[error("the challenge was claimed by another wallet")]
+    AlreadyClaimed,
 }
 
 /// What became of an approval: the number is looked at last, and a wrong one is a denial.
@@ -172,7 +180,7 @@ impl Redeemable<'_> {
 }
 
 impl Challenge {
-    /// The event that announces a new one. Nobody else is told.
+    /// The event that announces a new one to the wallet that is asked. Nobody else is told.
     pub fn created(&self) -> WalletEvent {
         WalletEvent::ChallengeCreated(ChallengeCreated {
             challenge_id: self.id,
@@ -206,6 +214,29 @@ impl Challenge {
             State::Denied(reason) => (ChallengeStatus::Denied, Some(EndReason::Denied(*reason))),
             State::Expired(reason) => (ChallengeStatus::Expired, Some(EndReason::Expired(*reason))),
         }
+    }
+
+    /// A wallet takes a linked challenge: it is still pending, and from now on for this person alone, who is counted
+    /// by `person_key`. Nothing where the wallet has it already. The request text stays as it is, since it is signed.
+    pub fn claim(&self, did: &Did, person_key: &str, now: Timestamp) -> Result<Option<Step>, Refusal> {
+        if let Some(holder) = &self.did {
+            if holder != did {
+                return Err(Refusal::AlreadyClaimed);
+            }
+            return match self.standing(now).0 {
+                ChallengeStatus::Pending | ChallengeStatus::Approved => Ok(None),
+                ChallengeStatus::Expired => Err(Refusal::Expired),
+                _ => Err(Refusal::NotPending),
+            };
+        }
+        self.must_be_pending(now)?;
+        let mut step = self.step(State::Pending, now);
+        step.next.did = Some(did.clone());
+        person_key.clone_into(&mut step.next.person_key);
+        step.wallet = Some(self.created());
+        let at = ChallengeAt { challenge_id: self.id, at: now };
+        step.service = Some(ServiceEvent::ChallengeClaimed(at));
+        Ok(Some(step))
     }
 
     /// `Pending → Approved`, or `Pending → Denied` where the number is wrong. `number` is what the
@@ -270,11 +301,22 @@ impl Challenge {
         }
     }
 
+    /// Whether the last approval's response code is right: where it waits for its exchange, and where nothing can
+    /// come of it any more but the answer that it was used. One of an approval that was taken back is dead.
+    pub fn has_response_code(&self, now: Timestamp) -> bool {
+        self.binding == Binding::Linked
+            && match &self.state {
+                State::Approved(_) => self.lapsed(now).is_none(),
+                State::Active(_) | State::Expired(ExpireReason::OtherBrowser) => true,
+                State::Pending | State::Denied(_) | State::Expired(_) => false,
+            }
+    }
+
     /// `Pending | Approved → Expired`, by the service. Nothing where it is over already.
-    pub fn withdraw(&self, now: Timestamp) -> Result<Option<Step>, Refusal> {
+    pub fn withdraw(&self, reason: ExpireReason, now: Timestamp) -> Result<Option<Step>, Refusal> {
         match &self.state {
             State::Pending | State::Approved(_) if self.lapsed(now).is_none() => {
-                Ok(Some(self.expired(ExpireReason::Withdrawn, now)))
+                Ok(Some(self.expired(reason, now)))
             }
             State::Pending | State::Approved(_) | State::Expired(_) => Ok(None),
             State::Active(_) | State::Denied(_) => Err(Refusal::NotPending),
@@ -285,6 +327,16 @@ impl Challenge {
     pub fn replace(&self, now: Timestamp) -> Option<Step> {
         let open = matches!(self.state, State::Pending) && self.lapsed(now).is_none();
         open.then(|| self.expired(ExpireReason::Replaced, now))
+    }
+
+    /// `Pending → Denied`, `Approved → Expired`: the person's identity is over. Nothing where this is, too.
+    pub fn retire(&self, _: &Retirement, now: Timestamp) -> Option<Step> {
+        match &self.state {
+            State::Pending | State::Approved(_) if self.lapsed(now).is_some() => self.lapse(now),
+            State::Pending => Some(self.denied(DenyReason::NotMe, now)),
+            State::Approved(_) => Some(self.expired(ExpireReason::Withdrawn, now)),
+            State::Active(_) | State::Denied(_) | State::Expired(_) => None,
+        }
     }
 
     /// `Pending | Approved → Expired`, where the deadline has passed.

@@ -7,17 +7,18 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use miid_protocol::ids::LoginHintError;
+use miid_protocol::link::WalletLink;
 use miid_protocol::request::{ServiceName, SignInRequest};
 use miid_protocol::service::{
-    Binding, Challenge as ChallengeBody, ChallengeStatus, CreateChallenge, Risk, Withdraw,
+    Binding, Challenge as ChallengeBody, ChallengeStatus, CreateChallenge, ExpireReason, Risk, Withdraw,
 };
-use miid_protocol::{ChallengeId, ErrorCode, LoginHint, Problem, jws, text};
+use miid_protocol::{ChallengeId, ErrorCode, LoginHint, Problem, Timestamp, jws, text};
 
 use super::extract::{Body, Caller, PathId};
 use super::{ApiError, App, AppState};
 use crate::clock;
 use crate::domain::{Challenge, State as ChallengeState};
-use crate::store::{BindingRule, Created, NewChallenge, Service, Tx};
+use crate::store::{BindingRule, Created, NewChallenge, Service, StoreError, Tx};
 
 /// Ask a person to sign in
 #[utoipa::path(post, path = "/v1/auth/challenge", tag = "service",
@@ -30,8 +31,8 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<ChallengeBody>), ApiError> {
     let asked: CreateChallenge = body.json()?;
-    let hint = check(&asked, &service)?;
-    let op = Arc::new(Opening { app: app.clone(), service, asked, hint });
+    let whom = check(&asked, &service)?;
+    let op = Arc::new(Opening { app: app.clone(), service, asked, whom });
     let created = app
         .store
         .write("open_challenge", move |tx| {
@@ -58,27 +59,40 @@ struct Opening {
     app: App,
     service: Service,
     asked: CreateChallenge,
-    hint: LoginHint,
+    whom: Whom,
+}
+
+/// Who is to answer.
+enum Whom {
+    /// Whom the hint names.
+    Named(LoginHint),
+    /// Whoever claims the link; the browser returns to this address.
+    WhoeverClaims(String),
 }
 
 impl Opening {
-    async fn run(&self, tx: &mut Tx) -> Result<Created, crate::store::StoreError> {
+    async fn run(&self, tx: &mut Tx) -> Result<Created, StoreError> {
         let (asked, now) = (&self.asked, tx.now);
         let keys = &self.app.keys;
-        let (did, handle) = match &self.hint {
-            LoginHint::Did(did) => (Some(did.clone()), None),
-            LoginHint::Handle(handle) => (None, Some(handle.clone())),
-        };
-        let hint_key = keys.hint_key(self.hint.as_str());
-        let person_key = did.as_ref().map_or_else(|| hint_key.clone(), |did| keys.person_key(did));
         let id = ChallengeId::from_uuid(clock::uuid_v7(now));
+        let (did, handle) = match &self.whom {
+            Whom::Named(LoginHint::Did(did)) => (Some(did.clone()), None),
+            Whom::Named(LoginHint::Handle(handle)) => (None, Some(handle.clone())),
+            Whom::WhoeverClaims(_) => (None, None),
+        };
+        let (binding, return_url, hint_key) = match &self.whom {
+            Whom::Named(hint) => (Binding::Addressed, None, keys.hint_key(hint.as_str())),
+            // A name of its own: until somebody claims it, it counts for nobody.
+            Whom::WhoeverClaims(url) => (Binding::Linked, Some(url.clone()), id.to_string()),
+        };
+        let person_key = did.as_ref().map_or_else(|| hint_key.clone(), |did| keys.person_key(did));
         let nonce = jws::encode(&clock::random::<16>());
         let expires_at = now.plus(self.app.settings.lifetimes.challenge_ttl);
         let request = SignInRequest {
             challenge_id: id,
             nonce: nonce.clone(),
             service: ServiceName { id: self.service.client_id.clone(), name: self.service.name.clone() },
-            binding: Binding::Addressed,
+            binding,
             binding_message: asked
                 .binding_message
                 .clone()
@@ -99,8 +113,10 @@ impl Opening {
             did,
             hint_key,
             person_key,
-            known_browser: asked.known_browser,
-            binding: Binding::Addressed,
+            // Known as whom, nobody can say before a wallet claims it.
+            known_browser: asked.known_browser && binding == Binding::Addressed,
+            binding,
+            return_url,
             nonce,
             request: request.to_text(),
             code_challenge: asked.code_challenge.clone(),
@@ -118,7 +134,7 @@ impl Opening {
 }
 
 /// Everything about the request that can be refused without looking anything up.
-fn check(asked: &CreateChallenge, service: &Service) -> Result<LoginHint, ApiError> {
+fn check(asked: &CreateChallenge, service: &Service) -> Result<Whom, ApiError> {
     let wrong = |why: &'static str| Err(ApiError::detail(ErrorCode::InvalidRequest, why));
     if asked.code_challenge_method != "S256" || !text::is_s256_challenge(&asked.code_challenge) {
         return wrong("code_challenge must be the base64url SHA-256 of the verifier, and its method S256");
@@ -149,13 +165,21 @@ fn check(asked: &CreateChallenge, service: &Service) -> Result<LoginHint, ApiErr
     if asked.risk == Risk::StepUp || asked.step_up_session.is_some() {
         return wrong("step-up is not offered by this version");
     }
+    check_whom(asked, service)
+}
+
+/// By a hint, or by a link: one of the two, and never both.
+fn check_whom(asked: &CreateChallenge, service: &Service) -> Result<Whom, ApiError> {
+    let wrong = |why: &'static str| Err(ApiError::detail(ErrorCode::InvalidRequest, why));
     match (&asked.login_hint, &asked.return_url) {
         (Some(_), Some(_)) => wrong("login_hint and return_url exclude each other"),
-        (None, _) => wrong("login_hint is missing: linked challenges are not offered by this version"),
+        (None, None) => wrong("login_hint is missing, or return_url for a sign-in by link"),
+        (None, Some(url)) if service.return_urls.contains(url) => Ok(Whom::WhoeverClaims(url.clone())),
+        (None, Some(_)) => wrong("return_url is not one of those registered for this service"),
         (Some(_), None) if service.binding == BindingRule::Linked => {
             wrong("this service is registered for linked challenges only")
         }
-        (Some(hint), None) => LoginHint::parse(hint).map_err(|error| match error {
+        (Some(hint), None) => LoginHint::parse(hint).map(Whom::Named).map_err(|error| match error {
             LoginHintError::Did(error) => error.into(),
             LoginHintError::Handle(_) => ApiError::detail(
                 ErrorCode::InvalidRequest,
@@ -190,7 +214,8 @@ pub(super) async fn show(
 /// Give a challenge up
 #[utoipa::path(post, path = "/v1/auth/challenges/{id}/withdraw", tag = "service", params(("id" = String, Path)),
     request_body = Withdraw,
-    responses((status = 200, body = ChallengeBody), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 200, body = ChallengeBody), (status = 400, body = Problem), (status = 404, body = Problem),
+              (status = 409, body = Problem)))]
 pub(super) async fn withdraw(
     State(app): State<App>,
     Caller(service): Caller,
@@ -199,32 +224,52 @@ pub(super) async fn withdraw(
 ) -> Result<Json<ChallengeBody>, ApiError> {
     let id = ChallengeId::parse(&id).map_err(|_| ErrorCode::ChallengeNotFound)?;
     let asked: Withdraw = if body.bytes.is_empty() { Withdraw::default() } else { body.json()? };
-    if asked.response_code.is_some() {
-        // Only a linked challenge has one, and this version makes none.
-        return Err(ErrorCode::WrongResponseCode.into());
-    }
-    let client_id = service.client_id.clone();
+    let withdrawing = Arc::new(Withdrawing { app: app.clone(), id, service, asked });
     let result = app
         .store
         .write("withdraw", move |tx| {
-            let client_id = client_id.clone();
-            Box::pin(async move {
-                let Some(challenge) = tx.challenge_of_service(id, &client_id).await? else {
-                    return Ok(Err(ApiError::new(ErrorCode::ChallengeNotFound)));
-                };
-                Ok(match challenge.withdraw(tx.now) {
-                    Err(refusal) => Err(refusal.into()),
-                    Ok(None) => Ok(challenge),
-                    Ok(Some(step)) => {
-                        let next = step.next.clone();
-                        tx.advance(step, None);
-                        Ok(next)
-                    }
-                })
-            })
+            let withdrawing = withdrawing.clone();
+            Box::pin(async move { withdrawing.run(tx).await })
         })
         .await?;
     result.map(|challenge| Json(app.show(&challenge)))
+}
+
+/// Everything that giving a challenge up needs, so that it can run again.
+struct Withdrawing {
+    app: App,
+    id: ChallengeId,
+    service: Service,
+    asked: Withdraw,
+}
+
+impl Withdrawing {
+    async fn run(&self, tx: &mut Tx) -> Result<Result<Challenge, ApiError>, StoreError> {
+        let now = tx.now;
+        let Some(challenge) = tx.challenge_of_service(self.id, &self.service.client_id).await? else {
+            return Ok(Err(ErrorCode::ChallengeNotFound.into()));
+        };
+        let reason = match self.asked.response_code.as_deref() {
+            None => ExpireReason::Withdrawn,
+            // It came back through a browser that did not begin this sign-in.
+            Some(code) if self.is_right(&challenge, code, now) => ExpireReason::OtherBrowser,
+            Some(_) => return Ok(Err(ErrorCode::WrongResponseCode.into())),
+        };
+        Ok(match challenge.withdraw(reason, now) {
+            Err(refusal) => Err(refusal.into()),
+            Ok(None) => Ok(challenge),
+            Ok(Some(step)) => {
+                let next = step.next.clone();
+                tx.advance(step, None);
+                Ok(next)
+            }
+        })
+    }
+
+    fn is_right(&self, challenge: &Challenge, code: &str, now: Timestamp) -> bool {
+        challenge.has_response_code(now)
+            && self.app.keys.is_response_code(challenge.id, challenge.approvals, code)
+    }
 }
 
 impl AppState {
@@ -245,10 +290,15 @@ impl AppState {
             binding: challenge.binding,
             expires_at: challenge.expires_at,
             match_code: (challenge.binding == Binding::Addressed).then(|| self.keys.match_code(challenge.id)),
-            wallet_link: None,
+            wallet_link: (challenge.binding == Binding::Linked).then(|| self.wallet_link(challenge)),
             authorization_code: code.map(|code| code.expose().to_owned()),
             code_expires_at: approved.map(|approved| approved.code_expires_at),
             did: approved.and(challenge.did.clone()),
         }
+    }
+    /// What a page opens in the wallet. Nothing of it is stored.
+    fn wallet_link(&self, challenge: &Challenge) -> String {
+        let secret = self.keys.link_secret(challenge.id);
+        WalletLink { challenge_id: challenge.id, issuer: self.issuer.clone(), secret }.to_text()
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use miid_protocol::service::{ChallengeStatus, RevokeReason};
+use miid_protocol::service::{Binding, ChallengeStatus, RevokeReason};
 use miid_protocol::statement::{Made, Signed, StatementError};
 use miid_protocol::wallet::{Decision, DecisionOutcome, RevokeOutcome};
 use miid_protocol::{ChallengeId, Did, ErrorCode, Problem, SessionId};
 
-use super::extract::{PathId, Proved};
+use super::extract::{PathId, Proved, accepted};
 use super::{ApiError, App};
 use crate::clock;
 use crate::domain::challenge::Approve;
@@ -33,8 +33,8 @@ pub(super) async fn approve(
 /// Deny
 #[utoipa::path(post, path = "/v1/wallet/challenges/{id}/deny", tag = "wallet", params(("id" = String, Path)),
     request_body = Decision,
-    responses((status = 200, body = DecisionOutcome), (status = 401, body = Problem), (status = 404, body = Problem),
-              (status = 409, body = Problem), (status = 410, body = Problem)))]
+    responses((status = 200, body = DecisionOutcome), (status = 401, body = Problem), (status = 403, body = Problem),
+              (status = 404, body = Problem), (status = 409, body = Problem), (status = 410, body = Problem)))]
 pub(super) async fn deny(
     State(app): State<App>,
     PathId(id): PathId,
@@ -46,8 +46,8 @@ pub(super) async fn deny(
 /// Take an approval back
 #[utoipa::path(post, path = "/v1/wallet/challenges/{id}/cancel", tag = "wallet", params(("id" = String, Path)),
     request_body = Decision,
-    responses((status = 200, body = DecisionOutcome), (status = 401, body = Problem), (status = 404, body = Problem),
-              (status = 409, body = Problem), (status = 410, body = Problem)))]
+    responses((status = 200, body = DecisionOutcome), (status = 401, body = Problem), (status = 403, body = Problem),
+              (status = 404, body = Problem), (status = 409, body = Problem), (status = 410, body = Problem)))]
 pub(super) async fn cancel(
     State(app): State<App>,
     PathId(id): PathId,
@@ -111,6 +111,7 @@ impl Deciding {
         let found = tx.challenge_for_decision(self.id, &self.proof, jti_key.as_deref()).await?;
         let (challenge, statement_used) = match found {
             ForDecision::Replayed => return Ok(Err(ErrorCode::ReplayedProof.into())),
+            ForDecision::Retired => return Ok(Err(ErrorCode::DidRetired.into())),
             ForDecision::NotFound => return Ok(Err(ErrorCode::ChallengeNotFound.into())),
             ForDecision::Found { challenge, statement_used } => (challenge, statement_used),
         };
@@ -123,8 +124,9 @@ impl Deciding {
         }
         let next = &taken.step.next;
         let (status, reason) = next.standing(tx.now);
+        let return_to = self.app.return_to(next, tx.now);
         let outcome =
-            DecisionOutcome { challenge_id: next.id, status, reason, at: next.changed_at, return_to: None };
+            DecisionOutcome { challenge_id: next.id, status, reason, at: next.changed_at, return_to };
         tx.advance(taken.step, Some((did, &taken.made)));
         Ok(match taken.refused {
             None => Ok(outcome),
@@ -143,9 +145,13 @@ impl Deciding {
                 let disclosure = self.disclosure.as_deref();
                 let approval = received.approval(signed, challenge, &request, disclosure)?;
                 let grant = (clock::uuid_v7(now), now.plus(self.app.settings.lifetimes.code_ttl));
-                let number = self.app.keys.match_code(challenge.id);
+                // A linked one needs none: the exchange needs what comes back through the person's browser.
+                let number = match challenge.binding {
+                    Binding::Addressed => Some(self.app.keys.match_code(challenge.id)),
+                    Binding::Linked => None,
+                };
                 let (step, refused) =
-                    match challenge.approve(&approval, disclosure, Some(&number), grant, now)? {
+                    match challenge.approve(&approval, disclosure, number.as_deref(), grant, now)? {
                         Approve::Approved(step) => (step, None),
                         Approve::WrongNumber(step) => (step, Some(ErrorCode::WrongMatchCode)),
                     };
@@ -182,7 +188,8 @@ impl Deciding {
 /// End a session
 #[utoipa::path(post, path = "/v1/wallet/sessions/{id}/revoke", tag = "wallet", params(("id" = String, Path)),
     request_body = Decision,
-    responses((status = 200, body = RevokeOutcome), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = RevokeOutcome), (status = 401, body = Problem), (status = 403, body = Problem),
+              (status = 404, body = Problem)))]
 pub(super) async fn revoke(
     State(app): State<App>,
     PathId(id): PathId,
@@ -215,8 +222,8 @@ struct Revoking {
 
 impl Revoking {
     async fn run(&self, tx: &mut Tx) -> Result<Result<RevokeOutcome, ApiError>, StoreError> {
-        if !tx.remember_proof(&self.proof).await? {
-            return Ok(Err(ErrorCode::ReplayedProof.into()));
+        if let Err(refused) = accepted(tx.remember_proof(&self.proof).await?) {
+            return Ok(Err(refused.into()));
         }
         let did = self.proof.did();
         let found = match self.id {

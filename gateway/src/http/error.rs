@@ -95,6 +95,7 @@ impl From<Refusal> for ApiError {
             Refusal::NotPending => ErrorCode::ChallengeNotPending,
             Refusal::NotApproved => ErrorCode::ChallengeNotApproved,
             Refusal::Expired => ErrorCode::ChallengeExpired,
+            Refusal::AlreadyClaimed => ErrorCode::AlreadyClaimed,
         })
     }
 }

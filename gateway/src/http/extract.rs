@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 
 use super::limits;
 use super::{ApiError, App, Control};
-use crate::store::Service;
+use crate::store::{Remembered, Service};
 use crate::verify::HeldProof;
 
 /// Largest body (section 1).
@@ -226,6 +226,15 @@ pub struct Proved {
     pub body: Body,
 }
 
+/// Whether a proof that was just remembered counts for anything.
+pub fn accepted(remembered: Remembered) -> Result<(), ErrorCode> {
+    match remembered {
+        Remembered::Fresh => Ok(()),
+        Remembered::Replayed => Err(ErrorCode::ReplayedProof),
+        Remembered::Retired => Err(ErrorCode::DidRetired),
+    }
+}
+
 impl FromRequest<App> for Proved {
     type Rejection = ApiError;
 
@@ -234,24 +243,55 @@ impl FromRequest<App> for Proved {
         let Source(address) = Source::from_request_parts(&mut parts, app).await?;
         app.limits.request(address)?;
         let body = read_body(&parts, body).await?;
-
-        let token = authorization(&parts, proof::SCHEME).ok_or(ErrorCode::InvalidProof)?.to_owned();
-        let claimed = claimed_key(&token).ok_or(ErrorCode::InvalidProof)?;
-        app.limits.did(address, &claimed)?;
-        // The path as sent: axum nests and rewrites `uri`, the original stands beside it.
-        let path = match parts.extensions.get::<OriginalUri>() {
-            Some(OriginalUri(uri)) => uri.path(),
-            None => parts.uri.path(),
-        };
-        let received = proof::Request { method: parts.method.as_str(), path, body: &body.bytes };
-        let proof = HeldProof::check(&token, received, &app.issuer, app.clock.now())?;
-        app.limits.proved(&claimed);
-        if app.proofs.fetch_add(1, Ordering::Relaxed) >= app.settings.bounds.max_proofs {
-            app.proofs.fetch_sub(1, Ordering::Relaxed);
-            return Err(ApiError::new(ErrorCode::Busy).retry_after_s(30));
-        }
-        Ok(Self { proof, body })
+        Ok(Self { proof: prove(app, &parts, &body, address)?, body })
     }
+}
+
+/// A request that may come without a proof, where what its body says is proof enough. A proof that is there must
+/// hold all the same.
+pub struct MaybeProved {
+    /// The proof, where one came.
+    pub proof: Option<HeldProof>,
+    /// The body.
+    pub body: Body,
+    /// Where it comes from: whatever else is checked is bounded by it first.
+    pub address: IpAddr,
+}
+
+impl FromRequest<App> for MaybeProved {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let Source(address) = Source::from_request_parts(&mut parts, app).await?;
+        app.limits.request(address)?;
+        let body = read_body(&parts, body).await?;
+        let proof = match parts.headers.contains_key(AUTHORIZATION) {
+            true => Some(prove(app, &parts, &body, address)?),
+            false => None,
+        };
+        Ok(Self { proof, body, address })
+    }
+}
+
+/// Everything about a proof but whether it was seen before.
+fn prove(app: &App, parts: &Parts, body: &Body, address: IpAddr) -> Result<HeldProof, ApiError> {
+    let token = authorization(parts, proof::SCHEME).ok_or(ErrorCode::InvalidProof)?;
+    let claimed = claimed_key(token).ok_or(ErrorCode::InvalidProof)?;
+    app.limits.did(address, &claimed)?;
+    // The path as sent: axum nests and rewrites `uri`, the original stands beside it.
+    let path = match parts.extensions.get::<OriginalUri>() {
+        Some(OriginalUri(uri)) => uri.path(),
+        None => parts.uri.path(),
+    };
+    let received = proof::Request { method: parts.method.as_str(), path, body: &body.bytes };
+    let proof = HeldProof::check(token, received, &app.issuer, app.clock.now())?;
+    app.limits.proved(&claimed);
+    if app.proofs.fetch_add(1, Ordering::Relaxed) >= app.settings.bounds.max_proofs {
+        app.proofs.fetch_sub(1, Ordering::Relaxed);
+        return Err(ApiError::new(ErrorCode::Busy).retry_after_s(30));
+    }
+    Ok(proof)
 }
 
 /// What stands behind a scheme in the one `Authorization` header: a second one would leave open which of
@@ -262,8 +302,8 @@ pub fn authorization<'p>(parts: &'p Parts, scheme: &str) -> Option<&'p str> {
     (values.next().is_none() && found.eq_ignore_ascii_case(scheme)).then(|| credentials.trim())
 }
 
-/// The key that a proof claims to be made with, before anything about it was checked.
-fn claimed_key(token: &str) -> Option<String> {
+/// The key that a proof or a statement claims to be made with, before anything about it was checked.
+pub fn claimed_key(token: &str) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Kid {
         kid: String,

@@ -2,11 +2,13 @@
 //! words to [`error`]. The whole route table is on this page.
 
 mod challenges;
+mod claims;
 mod decisions;
 mod error;
 mod extract;
 mod limits;
 mod metrics;
+mod retirement;
 mod service_lists;
 mod sessions;
 mod streams;
@@ -138,12 +140,14 @@ fn described() -> OpenApiRouter<App> {
         // Wallet
         .routes(routes!(streams::wallet_events))
         .routes(routes!(wallet_lists::challenges))
+        .routes(routes!(claims::claim))
         .routes(routes!(decisions::approve))
         .routes(routes!(decisions::deny))
         .routes(routes!(decisions::cancel))
         .routes(routes!(wallet_lists::sessions))
         .routes(routes!(decisions::revoke))
         .routes(routes!(wallet_lists::claim_handle))
+        .routes(routes!(retirement::retire))
         // Anyone
         .routes(routes!(well_known::jwks))
         .routes(routes!(well_known::metadata))
@@ -198,12 +202,14 @@ mod tests {
             paths::METADATA,
             paths::WALLET_EVENTS,
             paths::WALLET_CHALLENGES,
+            paths::WALLET_CLAIM,
             paths::WALLET_APPROVE,
             paths::WALLET_DENY,
             paths::WALLET_CANCEL,
             paths::WALLET_SESSIONS,
             paths::WALLET_REVOKE,
             paths::WALLET_HANDLE,
+            paths::WALLET_RETIRE,
             paths::HEALTHZ,
             paths::READYZ,
         ];

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Version};
 use miid_protocol::{ChallengeId, ErrorCode, Problem};
 use serde::Deserialize;
 
-use super::extract::{Caller, Proved, QueryOf, Source};
+use super::extract::{Caller, Proved, QueryOf, Source, accepted};
 use super::{ApiError, App};
 use crate::store::Position;
 use crate::streams::{EventStream, Filter, Guard, Start, StreamKey, TooMany};
@@ -19,7 +19,8 @@ use crate::takeover;
 
 /// Events for the wallet that the proof belongs to
 #[utoipa::path(get, path = "/v1/wallet/events", tag = "wallet",
-    responses((status = 200, content_type = "text/event-stream"), (status = 401, body = Problem)))]
+    responses((status = 200, content_type = "text/event-stream"), (status = 401, body = Problem),
+              (status = 403, body = Problem)))]
 pub(super) async fn wallet_events(
     State(app): State<App>,
     Source(address): Source,
@@ -37,14 +38,12 @@ pub(super) async fn wallet_events(
             let inputs = inputs.clone();
             Box::pin(async move {
                 let (proof, key) = &*inputs;
-                if !tx.remember_proof(proof).await? {
-                    return Ok(None);
-                }
-                tx.open_stream(key).await.map(Some)
+                // The head first: a retirement that this one does not see then ends the stream behind it.
+                let head = tx.open_stream(key).await?;
+                Ok(accepted(tx.remember_proof(proof).await?).map(|()| head))
             })
         })
-        .await?
-        .ok_or(ErrorCode::ReplayedProof)?;
+        .await??;
     let start = start(&headers, head);
     Ok(respond(
         slot,

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::CACHE_CONTROL;
 use miid_protocol::secret::{AuthorizationCode, RefreshToken, Secret};
-use miid_protocol::service::{RevokeReason, TokenRequest, TokenResponse};
+use miid_protocol::service::{Binding, RevokeReason, TokenRequest, TokenResponse};
 use miid_protocol::{ErrorCode, Problem, SessionId, jws, text};
 use subtle::ConstantTimeEq as _;
 
@@ -15,7 +15,7 @@ use super::extract::{Body, Caller};
 use super::{ApiError, App, AppState};
 use crate::clock;
 use crate::domain::challenge::{Redeem, Redeemable};
-use crate::domain::{Refresh, Session};
+use crate::domain::{Challenge, Refresh, Session};
 use crate::keys::AccessClaims;
 use crate::store::{Service, SessionPolicy, StoreError, Tx};
 
@@ -44,7 +44,9 @@ async fn exchanged(app: &App, service: Service, body: &Body) -> Result<TokenResp
             let code = asked.code.ok_or(missing("code is missing"))?;
             let verifier = asked.code_verifier.ok_or(missing("code_verifier is missing"))?;
             let code = Secret::<AuthorizationCode>::parse(&code).map_err(|_| ErrorCode::InvalidGrant)?;
-            redeem(app, service, code, verifier).await?
+            let op =
+                Redeeming { app: app.clone(), service, code, verifier, response_code: asked.response_code };
+            redeem(app, op).await?
         }
         "refresh_token" => {
             let token = asked.refresh_token.ok_or(missing("refresh_token is missing"))?;
@@ -61,13 +63,8 @@ fn missing(what: &'static str) -> ApiError {
     ApiError::detail(ErrorCode::InvalidRequest, what)
 }
 
-async fn redeem(
-    app: &App,
-    service: Service,
-    code: Secret<AuthorizationCode>,
-    verifier: String,
-) -> Result<Session, ApiError> {
-    let op = Arc::new(Redeeming { app: app.clone(), service, code, verifier });
+async fn redeem(app: &App, op: Redeeming) -> Result<Session, ApiError> {
+    let op = Arc::new(op);
     let result = app
         .store
         .write("exchange", move |tx| {
@@ -86,10 +83,11 @@ struct Redeeming {
     service: Service,
     code: Secret<AuthorizationCode>,
     verifier: String,
+    response_code: Option<String>,
 }
 
 impl Redeeming {
-    /// Service, verifier, then reuse: only where the first hold is it a second use.
+    /// Service, verifier, response code, then reuse: only where the first three hold is it a second use.
     async fn run(&self, tx: &mut Tx) -> Result<Result<Session, ApiError>, StoreError> {
         let refused = || Ok(Err(ApiError::new(ErrorCode::InvalidGrant)));
         let keys = &self.app.keys;
@@ -104,6 +102,9 @@ impl Redeeming {
         {
             return refused();
         }
+        if !self.is_from_the_same_browser(&challenge) {
+            return Ok(Err(ErrorCode::WrongResponseCode.into()));
+        }
         match challenge.redeem(tx.now) {
             Redeem::Dead => refused(),
             Redeem::Again(session_id) => {
@@ -117,6 +118,18 @@ impl Redeeming {
         }
     }
 
+    /// A linked challenge needs what came back through the browser that began it. An addressed one has no response
+    /// code, so whoever brings one along is about to finish another sign-in than they think.
+    fn is_from_the_same_browser(&self, challenge: &Challenge) -> bool {
+        match (challenge.binding, &self.response_code) {
+            (Binding::Addressed, presented) => presented.is_none(),
+            (Binding::Linked, None) => false,
+            (Binding::Linked, Some(code)) => {
+                self.app.keys.is_response_code(challenge.id, challenge.approvals, code)
+            }
+        }
+    }
+
     /// One transaction: the challenge becomes active, earlier sessions end, the new one stands.
     async fn open(
         &self,
@@ -127,8 +140,8 @@ impl Redeeming {
         let (now, did, client_id) = (tx.now, redeemable.did(), &self.service.client_id);
         let lifetimes = &self.app.settings.lifetimes;
         let id = SessionId::from_uuid(clock::uuid_v7(now));
+        tx.lock_sessions(did).await?;
         if self.service.session_policy == SessionPolicy::Single {
-            tx.lock(&format!("session/{client_id}/{did}")).await?;
             tx.supersede(client_id, did).await?;
         }
         let sub = known_sub.unwrap_or_else(|| {

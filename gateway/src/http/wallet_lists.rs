@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use miid_protocol::link::Returned;
+use miid_protocol::service::ChallengeStatus;
 use miid_protocol::wallet::{
     ClaimHandle, HandleClaimed, SessionService, WalletChallenge, WalletChallengeList, WalletSession,
     WalletSessionList,
 };
-use miid_protocol::{ErrorCode, Handle, Problem};
+use miid_protocol::{ErrorCode, Handle, Problem, Timestamp};
 
-use super::extract::Proved;
+use super::extract::{Proved, accepted};
 use super::{ApiError, App, AppState};
+use crate::domain::Challenge;
 use crate::store::Claim;
 use crate::verify::HeldProof;
 
@@ -22,24 +25,49 @@ const MAX_CHALLENGES: i64 = 200;
 const MAX_SESSIONS: i64 = 1000;
 
 impl AppState {
+    /// A challenge as its wallet sees it at `now`.
+    pub(super) fn show_wallet(&self, challenge: &Challenge, now: Timestamp) -> WalletChallenge {
+        WalletChallenge {
+            challenge_id: challenge.id,
+            status: challenge.standing(now).0,
+            request: challenge.request.clone(),
+            expires_at: challenge.expires_at,
+            return_to: self.return_to(challenge, now),
+        }
+    }
+
+    /// What a wallet opens in the person's browser: while a linked challenge waits for its exchange.
+    pub(super) fn return_to(&self, challenge: &Challenge, now: Timestamp) -> Option<String> {
+        let url = challenge.return_url.as_deref()?;
+        let approved = challenge.standing(now).0 == ChallengeStatus::Approved;
+        let returned = Returned {
+            challenge_id: challenge.id,
+            response_code: self.keys.response_code(challenge.id, challenge.approvals),
+            issuer: self.issuer.clone(),
+        };
+        approved.then(|| returned.to_address(url))
+    }
+
     /// Uses up a proof that no other transaction carries.
     async fn use_up(&self, proof: HeldProof) -> Result<HeldProof, ApiError> {
         let shared = Arc::new(proof);
         let proof = shared.clone();
-        let fresh = self
+        let remembered = self
             .store
             .write("remember_proof", move |tx| {
                 let proof = proof.clone();
                 Box::pin(async move { tx.remember_proof(&proof).await })
             })
             .await?;
-        if fresh { Ok((*shared).clone()) } else { Err(ErrorCode::ReplayedProof.into()) }
+        accepted(remembered)?;
+        Ok((*shared).clone())
     }
 }
 
 /// Pending and approved challenges, newest first
 #[utoipa::path(get, path = "/v1/wallet/challenges", tag = "wallet",
-    responses((status = 200, body = WalletChallengeList), (status = 401, body = Problem)))]
+    responses((status = 200, body = WalletChallengeList), (status = 401, body = Problem),
+              (status = 403, body = Problem)))]
 pub(super) async fn challenges(
     State(app): State<App>,
     proved: Proved,
@@ -53,21 +81,16 @@ pub(super) async fn challenges(
         .await?;
     let now = app.clock.now();
     let challenges = open
-        .into_iter()
-        .map(|challenge| WalletChallenge {
-            challenge_id: challenge.id,
-            status: challenge.standing(now).0,
-            request: challenge.request,
-            expires_at: challenge.expires_at,
-            return_to: None,
-        })
+        .iter()
+        .map(|challenge| app.show_wallet(challenge, now))
         .filter(|challenge| !challenge.status.is_final());
     Ok(Json(WalletChallengeList { challenges: challenges.collect() }))
 }
 
 /// Live sessions, newest first
 #[utoipa::path(get, path = "/v1/wallet/sessions", tag = "wallet",
-    responses((status = 200, body = WalletSessionList), (status = 401, body = Problem)))]
+    responses((status = 200, body = WalletSessionList), (status = 401, body = Problem),
+              (status = 403, body = Problem)))]
 pub(super) async fn sessions(
     State(app): State<App>,
     proved: Proved,
@@ -101,7 +124,8 @@ pub(super) async fn sessions(
 
 /// Claim a handle, or release the one held
 #[utoipa::path(put, path = "/v1/wallet/handle", tag = "wallet", request_body = ClaimHandle,
-    responses((status = 200, body = HandleClaimed), (status = 401, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 200, body = HandleClaimed), (status = 401, body = Problem), (status = 403, body = Problem),
+              (status = 409, body = Problem)))]
 pub(super) async fn claim_handle(
     State(app): State<App>,
     proved: Proved,
@@ -121,8 +145,10 @@ pub(super) async fn claim_handle(
             let inputs = inputs.clone();
             Box::pin(async move {
                 let (proof, handle, person_key) = &*inputs;
-                if !tx.remember_proof(proof).await? {
-                    return Ok(Err(ErrorCode::ReplayedProof));
+                // A retirement lets go of the handle, and none may be claimed behind its back.
+                tx.lock_person(person_key).await?;
+                if let Err(refused) = accepted(tx.remember_proof(proof).await?) {
+                    return Ok(Err(refused));
                 }
                 match handle {
                     None => tx.release_handle(proof.did()).await.map(Ok),

@@ -8,7 +8,7 @@ mod ring;
 
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac as _};
-use miid_protocol::secret::{AuthorizationCode, Kind, RefreshToken, Secret};
+use miid_protocol::secret::{AuthorizationCode, Kind, LinkSecret, RefreshToken, ResponseCode, Secret};
 use miid_protocol::{ChallengeId, Did, SessionId, SigningKey, jws};
 use sha2::Sha256;
 use uuid::Uuid;
@@ -27,6 +27,8 @@ pub struct ServerKeys {
     codes: Locator,
     numbers: Zeroizing<[u8; 32]>,
     refresh: Locator,
+    links: Zeroizing<[u8; 32]>,
+    responses: Zeroizing<[u8; 32]>,
     hints: Zeroizing<[u8; 32]>,
 }
 
@@ -38,6 +40,8 @@ impl ServerKeys {
             codes: Locator::new(&master, "miid/authorization-code/1"),
             numbers: sub(b"miid/match-code/1"),
             refresh: Locator::new(&master, "miid/refresh-token/1"),
+            links: sub(b"miid/link-secret/1"),
+            responses: sub(b"miid/response-code/1"),
             hints: sub(b"miid/hint/1"),
             master,
         }
@@ -58,6 +62,22 @@ impl ServerKeys {
         let bytes = mac(&self.numbers, &[challenge.uuid().as_bytes()]);
         let number = bytes[..8].iter().fold(0u64, |n, b| n << 8 | u64::from(*b)) % 100;
         format!("{number:02}")
+    }
+
+    /// What a wallet claims a linked challenge with.
+    pub fn link_secret(&self, challenge: ChallengeId) -> Secret<LinkSecret> {
+        Secret::from_bytes(mac(&self.links, &[challenge.uuid().as_bytes()]))
+    }
+
+    /// What the exchange of a linked challenge's so-manieth approval needs from the person's browser.
+    pub fn response_code(&self, challenge: ChallengeId, approval: i64) -> Secret<ResponseCode> {
+        Secret::from_bytes(mac(&self.responses, &[challenge.uuid().as_bytes(), &approval.to_be_bytes()]))
+    }
+
+    /// Whether somebody's text is that response code. Compared by hash, in constant time.
+    pub fn is_response_code(&self, challenge: ChallengeId, approval: i64, text: &str) -> bool {
+        let presented = Secret::<ResponseCode>::parse(text);
+        presented.is_ok_and(|code| code.hash() == self.response_code(challenge, approval).hash())
     }
 
     /// The refresh token of a session's so-manieth generation.
@@ -180,6 +200,21 @@ mod tests {
         assert_ne!(keys.code(id, 1).expose(), other.code(id, 1).expose());
         assert_eq!(keys.challenge_of(&keys.code(id, 3)), Some(id));
         assert_ne!(other.challenge_of(&keys.code(id, 3)), Some(id));
+        let other_id = ChallengeId::parse("0198e0a0-0000-7000-8000-000000000002").expect("id");
+        assert_eq!(keys.link_secret(id).expose(), again.link_secret(id).expose());
+        assert_ne!(keys.link_secret(id).expose(), other.link_secret(id).expose());
+        assert_ne!(keys.link_secret(id).expose(), keys.link_secret(other_id).expose());
+        let response = keys.response_code(id, 1);
+        assert_ne!(response.bytes(), keys.link_secret(id).bytes());
+        assert!(again.is_response_code(id, 1, response.expose()));
+        for (keys, id, approval) in [(&keys, id, 2), (&keys, other_id, 1), (&other, id, 1)] {
+            assert!(!keys.is_response_code(id, approval, response.expose()));
+        }
+        for text in
+            ["", "miid_rc_", &response.expose().replace("_rc_", "_ac_"), &format!("{}=", response.expose())]
+        {
+            assert!(!keys.is_response_code(id, 1, text), "{text}");
+        }
         let session = SessionId::from_uuid(id.uuid());
         let token = keys.refresh_token(session, 3);
         assert_eq!(keys.session_of(&token), Some(session));

@@ -15,7 +15,7 @@ macro_rules! columns {
     () => {
         "c.id, c.version, c.client_id, c.did, c.hint_key, c.person_key, c.known_browser, c.binding, c.nonce,
          c.request, c.code_challenge, c.state, c.reason, c.created_at, c.expires_at, c.changed_at, c.approvals,
-         c.code_expires_at, c.scopes, c.grant_id, a.statement, d.disclosure, c.session_id"
+         c.code_expires_at, c.scopes, c.grant_id, a.statement, d.disclosure, c.session_id, c.return_url"
     };
 }
 pub(super) use columns;
@@ -47,7 +47,7 @@ static OPENED: Rows = Rows::new(
      INSERT INTO challenges
          (id, version, client_id, did, hint_key, person_key, known_browser, binding, nonce, request,
           code_challenge, idempotency_key, state, created_at, expires_at, changed_at, deadline,
-          approvals)",
+          approvals, return_url)",
     &[
         Column::Text,
         Column::Int,
@@ -67,6 +67,7 @@ static OPENED: Rows = Rows::new(
         Column::Int,
         Column::Int,
         Column::Int,
+        Column::Text,
     ],
     "",
 );
@@ -94,6 +95,7 @@ pub(super) async fn write_opened(conn: &mut Conn<'_>, opened: &[Challenge]) -> R
             Value::from(challenge.changed_at),
             Value::from(challenge.deadline().map(Timestamp::millis)),
             Value::from(challenge.approvals),
+            Value::from(challenge.return_url.as_deref()),
         ]
     });
     OPENED.execute(conn, rows).await?;
@@ -102,11 +104,13 @@ pub(super) async fn write_opened(conn: &mut Conn<'_>, opened: &[Challenge]) -> R
 
 static MOVED: Rows = Rows::new(
     "-- advance
-     WITH v (id, version, state, reason, changed_at, deadline, approvals, code_expires_at, scopes, grant_id,
-             session_id) AS (",
+     WITH v (id, version, did, person_key, state, reason, changed_at, deadline, approvals, code_expires_at, scopes,
+             grant_id, session_id) AS (",
     &[
         Column::Text,
         Column::Int,
+        Column::Text,
+        Column::Text,
         Column::Text,
         Column::Text,
         Column::Int,
@@ -119,8 +123,8 @@ static MOVED: Rows = Rows::new(
     ],
     ")
      UPDATE challenges
-     SET version = v.version, state = v.state, reason = v.reason, changed_at = v.changed_at,
-         deadline = v.deadline, approvals = v.approvals, code_expires_at = v.code_expires_at,
+     SET version = v.version, did = v.did, person_key = v.person_key, state = v.state, reason = v.reason,
+         changed_at = v.changed_at, deadline = v.deadline, approvals = v.approvals, code_expires_at = v.code_expires_at,
          scopes = v.scopes, grant_id = v.grant_id, session_id = v.session_id
      FROM v WHERE challenges.id = v.id AND challenges.version = v.version - 1",
 );
@@ -132,6 +136,8 @@ pub(super) async fn write_moved(conn: &mut Conn<'_>, moved: &[Challenge]) -> Res
         vec![
             Value::from(id),
             Value::from(challenge.version),
+            Value::from(challenge.did.as_ref().map(Did::as_str)),
+            Value::from(&challenge.person_key),
             Value::from(columns.state),
             Value::from(columns.reason),
             Value::from(challenge.changed_at),
@@ -251,6 +257,7 @@ pub(super) fn from_row(row: &Row, i: usize) -> sqlx::Result<Challenge> {
             "linked" => Binding::Linked,
             _ => return Err(damaged("an unknown binding")),
         },
+        return_url: row.opt_text(i + 23)?,
         nonce: row.text(i + 8)?,
         request: row.text(i + 9)?,
         code_challenge: row.text(i + 10)?,

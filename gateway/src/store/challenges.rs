@@ -1,5 +1,7 @@
 //! Challenges: opened within quotas, found by whoever may see them, and moved on by compare-and-set.
 
+use miid_protocol::events::ServiceEvent;
+use miid_protocol::service::Binding;
 use miid_protocol::statement::Made;
 use miid_protocol::{ChallengeId, ClientId, Did, Handle, Timestamp};
 
@@ -52,6 +54,8 @@ pub enum Created {
 pub enum ForDecision {
     /// The proof was seen before.
     Replayed,
+    /// The identity is over.
+    Retired,
     /// No challenge of this wallet.
     NotFound,
     /// This one; and whether the statement's name was used before.
@@ -60,6 +64,26 @@ pub enum ForDecision {
         challenge: Box<Challenge>,
         /// Whether the statement's name was used before.
         statement_used: bool,
+    },
+}
+
+/// What a wallet's claim is about.
+#[derive(Debug)]
+pub enum ForClaim {
+    /// The proof was seen before.
+    Replayed,
+    /// The identity is over.
+    Retired,
+    /// No linked challenge.
+    NotFound,
+    /// This one.
+    Found {
+        /// The challenge.
+        challenge: Box<Challenge>,
+        /// How many the person has claimed that are still pending.
+        claimed: i64,
+        /// When the first of these ends.
+        first_ends: Timestamp,
     },
 }
 
@@ -102,10 +126,13 @@ impl Tx {
         }
         // A browser that has signed in as this person before counts for itself: strangers at other services
         // must not use up what is left for it (threats 2).
-        let full = if challenge.known_browser {
-            row.int(0)? >= new.quota.known_browsers
-        } else {
-            row.int(1)? >= new.quota.unknown_browsers || row.int(2)? >= new.quota.person
+        let full = match challenge.binding {
+            // Nobody is asked yet: it counts for whoever claims it.
+            Binding::Linked => false,
+            Binding::Addressed if challenge.known_browser => row.int(0)? >= new.quota.known_browsers,
+            Binding::Addressed => {
+                row.int(1)? >= new.quota.unknown_browsers || row.int(2)? >= new.quota.person
+            }
         };
         if full {
             let ends = row.opt_int(3)?.unwrap_or(now.millis());
@@ -113,7 +140,9 @@ impl Tx {
         }
 
         challenge.version = 1;
-        self.tell_wallet(StreamKey::of_challenge(&challenge), &challenge.created());
+        if let Some(stream) = StreamKey::of_challenge(&challenge) {
+            self.tell_wallet(stream, &challenge.created());
+        }
         self.audit(AuditRow {
             action: "challenge_created",
             client_id: Some(challenge.client_id.to_string()),
@@ -135,7 +164,7 @@ impl Tx {
         handle: &str,
         key: &str,
     ) -> Result<Row, StoreError> {
-        self.lock(&format!("person/{}", challenge.person_key)).await?;
+        self.lock_person(&challenge.person_key).await?;
         self.about_to_read(&[
             format!("idempotency/{key}"),
             format!("hint/{}", challenge.hint_key),
@@ -189,8 +218,8 @@ impl Tx {
     /// somebody else was first, the transaction fails and its operations look again.
     pub fn advance(&mut self, step: Step, decision: Option<(&Did, &Made)>) {
         let next = step.next;
-        if let Some(event) = &step.wallet {
-            self.tell_wallet(StreamKey::of_challenge(&next), event);
+        if let (Some(event), Some(stream)) = (&step.wallet, StreamKey::of_challenge(&next)) {
+            self.tell_wallet(stream, event);
         }
         if let Some(event) = &step.service {
             let approval = matches!(next.state, State::Approved(_)).then_some(next.approvals);
@@ -207,7 +236,7 @@ impl Tx {
         }
         self.audit(AuditRow {
             id: approved,
-            action: action(&next.state),
+            action: action(&next.state, step.service.as_ref()),
             client_id: Some(next.client_id.to_string()),
             did: next.did.as_ref().map(Did::to_string),
             challenge_id: Some(next.id.to_string()),
@@ -250,7 +279,8 @@ impl Tx {
                 concat!(
                     "-- challenge_for_decision
                      SELECT (SELECT count(*) FROM proofs WHERE id = $3),
-                            (SELECT count(*) FROM audit WHERE jti_key = $4), ",
+                            (SELECT count(*) FROM audit WHERE jti_key = $4),
+                            (SELECT count(*) FROM retired WHERE did = $2), ",
                     columns!(),
                     " FROM (SELECT 1 AS one) AS one LEFT JOIN challenges c ON c.id = $1 AND c.did = $2",
                     joins!()
@@ -262,10 +292,68 @@ impl Tx {
             return Ok(ForDecision::Replayed);
         }
         self.keep_proof(proof_id, proof);
-        if row.opt_text(2)?.is_none() {
+        if row.int(2)? > 0 {
+            return Ok(ForDecision::Retired);
+        }
+        if row.opt_text(3)?.is_none() {
             return Ok(ForDecision::NotFound);
         }
-        Ok(ForDecision::Found { challenge: Box::new(from_row(&row, 2)?), statement_used: row.int(1)? > 0 })
+        Ok(ForDecision::Found { challenge: Box::new(from_row(&row, 3)?), statement_used: row.int(1)? > 0 })
+    }
+
+    /// A challenge that a wallet wants to claim, whoever's it is, which uses up the proof; and how many others the
+    /// person, counted by `person_key`, has claimed and not answered. What is found is nobody's business but that of
+    /// who holds the link's secret.
+    pub async fn challenge_for_claim(
+        &mut self,
+        id: Option<ChallengeId>,
+        proof: &HeldProof,
+        person_key: &str,
+    ) -> Result<ForClaim, StoreError> {
+        // Counting and claiming must not interleave with another instance's, nor with a retirement.
+        self.lock_person(person_key).await?;
+        let id = id.map(|id| id.to_string()).unwrap_or_default();
+        let proof_id = proof_id(proof);
+        self.about_to_read(&[
+            format!("proof/{proof_id}"),
+            format!("challenge/{id}"),
+            format!("person/{person_key}"),
+        ])
+        .await?;
+        let now = self.now;
+        let row = self
+            .conn()
+            .one(
+                concat!(
+                    "-- challenge_for_claim
+                     SELECT (SELECT count(*) FROM proofs WHERE id = $3),
+                            (SELECT count(*) FROM retired WHERE did = $2),
+                            n.claimed, n.first_ends, ",
+                    columns!(),
+                    " FROM (SELECT count(*) AS claimed, min(expires_at) AS first_ends FROM challenges
+                            WHERE person_key = $4 AND binding = 'linked' AND state = 'pending'
+                              AND deadline > $5) AS n
+                      LEFT JOIN challenges c ON c.id = $1 AND c.binding = 'linked'",
+                    joins!()
+                ),
+                values![&id, proof.did().as_str(), &proof_id, person_key, now],
+            )
+            .await?;
+        if row.int(0)? > 0 {
+            return Ok(ForClaim::Replayed);
+        }
+        self.keep_proof(proof_id, proof);
+        if row.int(1)? > 0 {
+            return Ok(ForClaim::Retired);
+        }
+        if row.opt_text(4)?.is_none() {
+            return Ok(ForClaim::NotFound);
+        }
+        Ok(ForClaim::Found {
+            challenge: Box::new(from_row(&row, 4)?),
+            claimed: row.int(2)?,
+            first_ends: Timestamp::from_millis(row.opt_int(3)?.unwrap_or(now.millis())),
+        })
     }
 
     /// A challenge, if it is this service's.
@@ -358,8 +446,9 @@ impl Reader {
 }
 
 /// What happened, for the audit log.
-fn action(state: &State) -> &'static str {
+fn action(state: &State, told: Option<&ServiceEvent>) -> &'static str {
     match state {
+        State::Pending if matches!(told, Some(ServiceEvent::ChallengeClaimed(_))) => "challenge_claimed",
         State::Pending => "approval_cancelled",
         State::Approved(_) => "challenge_approved",
         State::Active(_) => "challenge_exchanged",

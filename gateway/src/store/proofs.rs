@@ -8,24 +8,41 @@ use super::rows::{Column, Rows};
 use super::{StoreError, Tx};
 use crate::verify::HeldProof;
 
+/// What is known about a proof, once it is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remembered {
+    /// It was never seen before.
+    Fresh,
+    /// It was.
+    Replayed,
+    /// It was not, but the identity is over.
+    Retired,
+}
+
 /// What a proof is remembered as.
 pub(super) fn proof_id(proof: &HeldProof) -> String {
     jws::digest(format!("{}\n{}", proof.did(), jws::digest(proof.jti().as_bytes())).as_bytes())
 }
 
 impl Tx {
-    /// Remembers a proof; false where it was seen before.
-    pub async fn remember_proof(&mut self, proof: &HeldProof) -> Result<bool, StoreError> {
+    /// Remembers a proof, and says whether its owner may do anything with it.
+    pub async fn remember_proof(&mut self, proof: &HeldProof) -> Result<Remembered, StoreError> {
         let id = proof_id(proof);
         self.about_to_read(&[format!("proof/{id}")]).await?;
-        let seen = self
+        let row = self
             .conn()
-            .optional("-- proof_seen\nSELECT forget_at FROM proofs WHERE id = $1", values![&id])
+            .one(
+                "-- proof_seen
+                 SELECT (SELECT count(*) FROM proofs WHERE id = $1),
+                        (SELECT count(*) FROM retired WHERE did = $2)",
+                values![&id, proof.did().as_str()],
+            )
             .await?;
-        if seen.is_none() {
-            self.keep_proof(id, proof);
+        if row.int(0)? > 0 {
+            return Ok(Remembered::Replayed);
         }
-        Ok(seen.is_none())
+        self.keep_proof(id, proof);
+        Ok(if row.int(1)? > 0 { Remembered::Retired } else { Remembered::Fresh })
     }
 
     /// Remembers a proof that was looked for and not found. Another instance may do the same at this

@@ -56,6 +56,11 @@ impl Tx {
         self.pending.sessions.push(session.clone());
     }
 
+    /// Keeps what ends a person's sessions, and what makes a new one, apart from others that do.
+    pub async fn lock_sessions(&mut self, did: &Did) -> Result<(), StoreError> {
+        self.lock(&format!("sessions/{did}")).await
+    }
+
     /// Ends every session of a person at a service, because there is going to be a new one.
     pub async fn supersede(&mut self, client_id: &ClientId, did: &Did) -> Result<(), StoreError> {
         self.about_to_read(&[format!("sessions/{client_id}/{did}")]).await?;
@@ -65,17 +70,39 @@ impl Tx {
             .all(
                 "-- supersede
                  UPDATE sessions SET revoked_at = $3, reason = 'superseded'
-                 WHERE did = $1 AND client_id = $2 AND revoked_at IS NULL RETURNING id, sub",
+                 WHERE did = $1 AND client_id = $2 AND revoked_at IS NULL RETURNING id, client_id, sub",
                 values![did.as_str(), client_id.as_str(), now],
             )
             .await?;
-        for row in &rows {
+        self.announce_ends(did, RevokeReason::Superseded, &rows)?;
+        Ok(())
+    }
+
+    /// Ends every session of an identity that is over, at every service, however many they are; says how many.
+    /// Everything that is kept back has been written.
+    pub(super) async fn retire_sessions(&mut self, did: &Did) -> Result<usize, StoreError> {
+        let now = self.now;
+        let rows = self
+            .conn()
+            .all(
+                "-- retire_sessions
+                 UPDATE sessions SET revoked_at = $2, reason = 'retired'
+                 WHERE did = $1 AND revoked_at IS NULL RETURNING id, client_id, sub",
+                values![did.as_str(), now],
+            )
+            .await?;
+        self.announce_ends(did, RevokeReason::Retired, &rows)?;
+        Ok(rows.len())
+    }
+
+    fn announce_ends(&mut self, did: &Did, reason: RevokeReason, ended: &[Row]) -> Result<(), StoreError> {
+        for row in ended {
             let ending = Ending {
                 id: parsed(&row.text(0)?, SessionId::parse)?,
-                client_id: client_id.clone(),
+                client_id: parsed(&row.text(1)?, ClientId::parse)?,
                 did: did.clone(),
-                sub: row.text(1)?,
-                reason: RevokeReason::Superseded,
+                sub: row.text(2)?,
+                reason,
             };
             self.announce_end(&ending, None);
         }

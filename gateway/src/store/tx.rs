@@ -23,7 +23,7 @@ use super::db::{Conn, Value};
 use super::rows::{Column, Rows};
 use super::{StoreError, audit, challenge_rows, dialect, events, proofs, sessions};
 use crate::domain::{Challenge, Session};
-use crate::streams::{LogEvent, StreamKey};
+use crate::streams::{END_OF_STREAM, LogEvent, StreamKey};
 
 /// The connection that a transaction runs on.
 pub(super) enum TxConn {
@@ -81,9 +81,21 @@ impl Tx {
         Ok(dialect::lock(&mut self.conn(), name).await?)
     }
 
+    /// Keeps what is being decided about a person apart: how much is pending, and that the identity is over. What
+    /// becomes pending for a person does so under this lock, so that a retirement sees all of it.
+    pub async fn lock_person(&mut self, person_key: &str) -> Result<(), StoreError> {
+        self.lock(&format!("person/{person_key}")).await
+    }
+
     /// Announces to the wallets behind a stream.
     pub fn tell_wallet(&mut self, stream: StreamKey, event: &WalletEvent) {
         let (name, data) = (event.name(), event.data());
+        self.events.push(Outgoing { stream, name, data, about: None, approval: None });
+    }
+
+    /// Ends a stream for whoever reads it, behind what was announced before, in every instance.
+    pub fn end_stream(&mut self, stream: StreamKey) {
+        let (name, data) = (END_OF_STREAM, "{}".to_owned());
         self.events.push(Outgoing { stream, name, data, about: None, approval: None });
     }
 

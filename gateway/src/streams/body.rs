@@ -70,6 +70,7 @@ struct Chunk {
     text: String,
     position: i64,
     more: bool,
+    ended: bool,
 }
 
 impl EventStream {
@@ -152,6 +153,10 @@ impl EventStream {
             return None;
         }
         self.position = event.seq;
+        if event.is_end() {
+            self.ended = true;
+            return None;
+        }
         let mut text = String::new();
         if self.rest.wants(event) {
             // Nothing can have happened to the code yet that this stream would not say next.
@@ -200,15 +205,17 @@ impl Rest {
             (_, LogPage::Resync(head)) => {
                 let mut text = String::new();
                 push_event(&mut text, head.0, RESYNC, "{}");
-                return Ok(Chunk { text, position: head.0, more: false });
+                return Ok(Chunk { text, position: head.0, more: false, ended: false });
             }
             (_, LogPage::Events(events)) => {
                 let next = events.last().map_or(position, |event| event.seq);
                 (events, next)
             }
         };
+        let ended = events.iter().any(|event| event.is_end());
         let mut text = String::new();
-        for event in events.iter().filter(|event| self.wants(event)) {
+        let before_the_end = events.iter().take_while(|event| !event.is_end());
+        for event in before_the_end.filter(|event| self.wants(event)) {
             let live = match (&self.filter, &event.about, event.approval) {
                 (
                     Filter::Service(client_id) | Filter::Challenge(client_id, _),
@@ -219,7 +226,7 @@ impl Rest {
             };
             self.render(&mut text, event, live);
         }
-        Ok(Chunk { text, position: next, more: !events.is_empty() })
+        Ok(Chunk { text, position: next, more: !events.is_empty(), ended })
     }
 
     async fn is_code_live(
@@ -268,6 +275,7 @@ impl Body for EventStream {
                 match result {
                     Ok(chunk) => {
                         this.position = chunk.position;
+                        this.ended = chunk.ended;
                         if chunk.more {
                             this.guard.slot.read_log();
                         }

@@ -9,6 +9,7 @@ mod hub;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use miid_protocol::service::Binding;
 use miid_protocol::{ClientId, Did};
 
 pub use body::{EventStream, Filter, Start};
@@ -16,6 +17,9 @@ pub use cluster::{listen, poll_heads};
 pub use hub::{Guard, Hub, Limits, TooMany};
 
 use crate::domain::Challenge;
+
+/// What stands in a log where it ends for its readers. It is no event: nobody is shown it.
+pub const END_OF_STREAM: &str = "end";
 
 /// The name of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,11 +37,13 @@ impl StreamKey {
     }
 
     /// Where the wallet's side of a challenge is told: to its wallet, or, where the hint named nobody,
-    /// to a stream that nobody can open, so that the same is written either way (threats 17).
-    pub fn of_challenge(challenge: &Challenge) -> Self {
-        match &challenge.did {
-            Some(did) => Self::wallet(did),
-            None => Self(format!("n/{}", challenge.person_key).into()),
+    /// to a stream that nobody can open, so that the same is written either way (threats 17). Of a linked one
+    /// that nobody has claimed there is nobody to tell.
+    pub fn of_challenge(challenge: &Challenge) -> Option<Self> {
+        match (&challenge.did, challenge.binding) {
+            (Some(did), _) => Some(Self::wallet(did)),
+            (None, Binding::Addressed) => Some(Self(format!("n/{}", challenge.person_key).into())),
+            (None, Binding::Linked) => None,
         }
     }
 
@@ -72,4 +78,11 @@ pub struct LogEvent {
     pub about: Option<String>,
     /// Which approval's code belongs into it.
     pub approval: Option<i64>,
+}
+
+impl LogEvent {
+    /// Whether the log ends here for its readers.
+    pub fn is_end(&self) -> bool {
+        self.name == END_OF_STREAM
+    }
 }

@@ -1,138 +1,23 @@
 //! What the store promises, on both databases. PostgreSQL runs where `MIID_TEST_POSTGRES_URL` names a
 //! server; `cargo xtask test` starts one.
 
+mod fresh;
+mod links;
+mod retirement;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-use miid_gateway::clock::{Clock, random, uuid_v7};
-use miid_gateway::domain::{Challenge, Session, State};
+use fresh::{Fresh, claim, clock, did, first_position, on_both, session_of, shop, standing};
+use miid_gateway::clock::{Clock, uuid_v7};
+use miid_gateway::domain::Challenge;
 use miid_gateway::store::{
-    Claim, Created, LogPage, NewChallenge, OpenError, Options, Position, Quota, Retention, Store, StoreError,
+    Claim, Created, LogPage, OpenError, Options, Position, Retention, Store, StoreError,
 };
 use miid_gateway::streams::StreamKey;
-use miid_protocol::service::{Binding, ChallengeStatus, RevokeReason};
-use miid_protocol::{ChallengeId, ClientId, Did, Handle, Lifetime, SessionId, SigningKey, Timestamp, jws};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
-
-/// A store that is gone with its folder or database.
-struct Fresh {
-    store: Store,
-    options: Options,
-    now_ms: Arc<AtomicI64>,
-    _folder: tempfile::TempDir,
-}
-
-impl Fresh {
-    async fn open(url: Option<String>) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let url = url.unwrap_or_else(|| format!("sqlite://{}", folder.path().join("gateway.db").display()));
-        let now_ms = Arc::new(AtomicI64::new(1_767_322_985_000));
-        let options = Options { url, serve: false, sqlite_normal: false };
-        let store = Store::open(&options, clock(&now_ms)).await.expect("the store opens");
-        Self { store, options, now_ms, _folder: folder }
-    }
-
-    fn wait(&self, ms: i64) {
-        self.now_ms.fetch_add(ms, Ordering::SeqCst);
-    }
-
-    async fn open_challenge(&self, new: NewChallenge) -> Created {
-        let new = Arc::new(new);
-        self.store
-            .write("open_challenge", move |tx| {
-                let new = new.clone();
-                Box::pin(async move { tx.open_challenge(&new).await })
-            })
-            .await
-            .expect("the store works")
-    }
-
-    async fn new_challenge(&self, name: &str) -> Challenge {
-        match self.open_challenge(self.pending(name)).await {
-            Created::New(challenge) => challenge,
-            other => panic!("not new: {other:?}"),
-        }
-    }
-
-    fn pending(&self, name: &str) -> NewChallenge {
-        let now = self.store.clock().now();
-        let did = did(name);
-        NewChallenge {
-            challenge: Challenge {
-                id: ChallengeId::from_uuid(uuid_v7(now)),
-                version: 0,
-                client_id: shop(),
-                did: Some(did.clone()),
-                hint_key: name.to_owned(),
-                person_key: format!("person of {name}"),
-                known_browser: false,
-                binding: Binding::Addressed,
-                nonce: jws::encode(&random::<16>()),
-                request: "{}".into(),
-                code_challenge: jws::encode(&random::<32>()),
-                created_at: now,
-                expires_at: now.plus(Lifetime::from_secs(300)),
-                changed_at: now,
-                approvals: 0,
-                state: State::Pending,
-            },
-            handle: None,
-            replaces: None,
-            quota: Quota { unknown_browsers: 3, known_browsers: 3, person: 10 },
-        }
-    }
-
-    async fn log(&self, stream: &StreamKey, after: Position) -> LogPage {
-        let mut reader = self.store.read().await.expect("a reader");
-        reader.log_after(stream, after).await.expect("the log")
-    }
-}
-
-fn clock(now_ms: &Arc<AtomicI64>) -> Clock {
-    let now_ms = now_ms.clone();
-    Clock::from_fn(move || Timestamp::from_millis(now_ms.load(Ordering::SeqCst)))
-}
-
-fn did(name: &str) -> Did {
-    let mut seed = [0; 32];
-    seed[..name.len()].copy_from_slice(name.as_bytes());
-    Did::of(&SigningKey::from_bytes(&seed).verifying_key())
-}
-
-fn shop() -> ClientId {
-    ClientId::parse("demo-shop").expect("id")
-}
-
-/// A fresh database on the server that the harness started.
-async fn postgres() -> Option<String> {
-    let url = std::env::var("MIID_TEST_POSTGRES_URL").ok()?;
-    let name = format!("contract_{}", jws::encode(&random::<9>()).replace('-', "a").to_lowercase());
-    let mut server = PgConnection::connect(&url).await.expect("MIID_TEST_POSTGRES_URL answers");
-    server.execute(AssertSqlSafe(format!("CREATE DATABASE \"{name}\""))).await.expect("a database");
-    let (base, _) = url.rsplit_once('/').expect("a URL with a database");
-    Some(format!("{base}/{name}"))
-}
-
-macro_rules! on_both {
-    ($($name:ident),* $(,)?) => { $(
-        mod $name {
-            #[tokio::test]
-            async fn sqlite() {
-                super::$name(super::Fresh::open(None).await).await;
-            }
-            #[tokio::test]
-            async fn postgres() {
-                let Some(url) = super::postgres().await else {
-                    assert!(std::env::var_os("CI").is_none(), "CI has PostgreSQL");
-                    println!("skipped: MIID_TEST_POSTGRES_URL names no server (cargo xtask test starts one)");
-                    return;
-                };
-                super::$name(super::Fresh::open(Some(url)).await).await;
-            }
-        }
-    )* };
-}
+use miid_protocol::service::{ChallengeStatus, ExpireReason, RevokeReason};
+use miid_protocol::{ChallengeId, ClientId, Lifetime};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
 on_both!(
     a_step_from_a_version_that_is_gone_changes_nothing,
@@ -162,7 +47,7 @@ async fn of_many_steps_from_one_version_one_is_saved(fresh: Fresh) {
                         // Each looks first, and so sees that somebody else was faster.
                         let found = tx.challenge_of_service(challenge.id, &shop()).await?.expect("there");
                         let step = match i % 2 {
-                            0 => found.withdraw(tx.now).expect("not denied"),
+                            0 => found.withdraw(ExpireReason::Withdrawn, tx.now).expect("not denied"),
                             _ => found.replace(tx.now),
                         };
                         let won = step.is_some();
@@ -206,13 +91,6 @@ async fn a_step_from_a_version_that_is_gone_changes_nothing(fresh: Fresh) {
         panic!("the log begins there")
     };
     assert_eq!(events.len(), 1, "no event without its change");
-}
-
-/// The position before the service's first event.
-async fn first_position(fresh: &Fresh) -> Position {
-    let mut reader = fresh.store.read().await.expect("a reader");
-    let head = reader.head(&StreamKey::service(&shop())).await.expect("a head");
-    Position(head.0 - 1)
 }
 
 async fn the_same_code_challenge_gives_the_same_challenge_until_it_is_over(fresh: Fresh) {
@@ -277,12 +155,6 @@ async fn a_challenge_is_replaced_only_by_its_own_service(fresh: Fresh) {
     assert_eq!(standing(&fresh, first.id).await, ChallengeStatus::Expired);
 }
 
-async fn standing(fresh: &Fresh, id: ChallengeId) -> ChallengeStatus {
-    let mut reader = fresh.store.read().await.expect("a reader");
-    let challenge = reader.challenge_of_service(id, &shop()).await.expect("read").expect("there");
-    challenge.standing(fresh.store.clock().now()).0
-}
-
 async fn events_are_numbered_without_a_gap_under_concurrency(fresh: Fresh) {
     let names: Vec<String> = (0..24).map(|i| format!("person{i}")).collect();
     let opening = names.iter().map(|name| fresh.new_challenge(name));
@@ -292,7 +164,7 @@ async fn events_are_numbered_without_a_gap_under_concurrency(fresh: Fresh) {
         fresh.store.write("withdraw", move |tx| {
             let challenge = challenge.clone();
             Box::pin(async move {
-                let step = challenge.withdraw(tx.now).expect("open").expect("open");
+                let step = challenge.withdraw(ExpireReason::Withdrawn, tx.now).expect("open").expect("open");
                 tx.advance(step, None);
                 Ok(true)
             })
@@ -340,18 +212,6 @@ fn retention(events_per_stream: i64) -> Retention {
         events_per_stream,
         ended: Lifetime::from_secs(31 * 86_400),
     }
-}
-
-async fn claim(fresh: &Fresh, name: &str, handle: &str) -> Claim {
-    let inputs = Arc::new((did(name), Handle::parse(handle).expect("a handle"), format!("person of {name}")));
-    fresh
-        .store
-        .write("claim_handle", move |tx| {
-            let inputs = inputs.clone();
-            Box::pin(async move { tx.claim_handle(&inputs.0, &inputs.2, &inputs.1).await })
-        })
-        .await
-        .expect("the store works")
 }
 
 async fn handles_are_unique_by_look_and_frozen_when_released(fresh: Fresh) {
@@ -419,26 +279,7 @@ async fn what_is_past_its_deadline_is_swept_with_its_event(fresh: Fresh) {
 }
 
 async fn a_session_that_was_refreshed_this_moment_is_not_swept(fresh: Fresh) {
-    let now = fresh.store.clock().now();
-    let idle = |s: i64| now.plus(Lifetime::from_secs(s));
-    let session = Arc::new(Session {
-        id: SessionId::from_uuid(uuid_v7(now)),
-        challenge_id: ChallengeId::from_uuid(uuid_v7(now)),
-        client_id: shop(),
-        did: did("alice"),
-        sub: "sub".into(),
-        scopes: vec![],
-        grant_id: uuid_v7(now),
-        disclosure: None,
-        statement: String::new(),
-        created_at: now,
-        last_used_at: now,
-        expires_at: idle(1000),
-        idle_until: idle(10),
-        generation: 1,
-        rotated_at: now,
-        revoked: None,
-    });
+    let session = Arc::new(session_of(&fresh, "alice"));
     let opened = session.clone();
     let opening = fresh.store.write("open_session", move |tx| {
         let session = opened.clone();
