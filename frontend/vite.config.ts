@@ -15,7 +15,12 @@ export default defineConfig({
     // public URL, so start it with `--public-url http://127.0.0.1:5173` for this.
     host: "127.0.0.1",
     proxy: {
-      "/auth": "http://127.0.0.1:15000",
+      "/auth": {
+        target: "http://127.0.0.1:15000",
+        // Where the wallet sends the browser: this page, which then asks, since nobody told it not to.
+        bypass: ({ method, url }) =>
+          method === "GET" && url === "/auth/return" ? "/index.html" : undefined,
+      },
       "/session": "http://127.0.0.1:15000",
     },
   },

@@ -19,6 +19,10 @@ const TYPES = {
 export const ID = "019aa0c0-0000-7000-8000-000000000001";
 export const DID = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
 
+export const LINK = `miid://challenge/${ID}?iss=http://127.0.0.1:14000&s=miid_ls_${"A".repeat(43)}`;
+/** Where a wallet sends the browser back to. */
+export const RETURN = `auth/return#challenge_id=${ID}&response_code=miid_rc_${"B".repeat(43)}&iss=http://127.0.0.1:14000`;
+
 const inMs = (ms) => new Date(Date.now() + ms).toISOString();
 
 export const session = (more = {}) => ({
@@ -46,7 +50,14 @@ export async function startMockService(dist) {
     complete: { status: 200 },
     logout: { status: 204 },
     expiresAt: null,
-    walletLink: null,
+    claimed: false,
+    did: undefined,
+    /** Of the page's head: who may sign in how, and whether the page asks. */
+    binding: "any",
+    arrival: null,
+    /** What `POST /auth/return` answers: a problem, or where the sign-in then stands. */
+    returned: { status: "active", reason: undefined },
+    knownAs: undefined,
     calls: [],
   };
   const logins = new Set();
@@ -57,6 +68,9 @@ export async function startMockService(dist) {
     status: state.status,
     expires_at: state.expiresAt,
     ...(state.reason ? { reason: state.reason } : {}),
+    ...(state.claimed ? { claimed: true } : {}),
+    ...(state.did && ["approved", "active"].includes(state.status) ? { did: state.did } : {}),
+    ...(state.knownAs === undefined ? {} : { known: state.knownAs }),
   });
   const isFinal = () => ["active", "denied", "expired"].includes(state.status);
 
@@ -86,10 +100,17 @@ export async function startMockService(dist) {
     if (final) response.end();
   }
 
+  const metas = (path) =>
+    `<meta name="miid-binding" content="${state.binding}" />` +
+    (path === "/" ? "" : `<meta name="miid-return" content="${state.arrival ?? "go"}" />`);
+
   async function file(response, path) {
-    const name = path === "/" ? "/index.html" : normalize(path);
+    const isPage = path === "/" || path === "/auth/return";
+    const name = isPage ? "/index.html" : normalize(path);
     try {
-      const bytes = await readFile(join(dist, name));
+      const bytes = isPage
+        ? (await readFile(join(dist, name), "utf8")).replace("</head>", `${metas(path)}</head>`)
+        : await readFile(join(dist, name));
       response.writeHead(200, {
         "content-type": TYPES[extname(name)] ?? "application/octet-stream",
         "content-security-policy": CSP,
@@ -104,8 +125,10 @@ export async function startMockService(dist) {
 
   const server = createServer((request, response) => {
     const call = `${request.method} ${request.url}`;
-    request.resume();
-    if (/^GET \/(assets\/|favicon|$)/.test(call)) return void file(response, request.url);
+    let sent = "";
+    request.on("data", (chunk) => (sent += chunk));
+    if (/^GET \/(assets\/|favicon|auth\/return$|$)/.test(call))
+      return void file(response, request.url);
     state.calls.push(call);
     // As the service does: a policy on referrers must never turn our own Origin into "null".
     if (request.method === "POST" && request.headers.origin !== `http://${request.headers.host}`)
@@ -121,15 +144,26 @@ export async function startMockService(dist) {
       case "POST /auth/start":
         if (state.start === "never") return;
         if (state.start) return problem(response, ...state.start);
-        Object.assign(state, { known: true, status: "pending", expiresAt: inMs(state.ttlMs) });
-        return json(response, 201, {
-          challenge_id: ID,
-          binding: "addressed",
-          status: "pending",
-          match_code: "47",
-          wallet_link: state.walletLink,
-          stream_url: `/auth/stream/${ID}`,
-          expires_at: state.expiresAt,
+        return void request.on("end", () => {
+          const linked = JSON.parse(sent).login_hint === undefined;
+          Object.assign(state, { known: true, status: "pending", expiresAt: inMs(state.ttlMs) });
+          json(response, 201, {
+            challenge_id: ID,
+            binding: linked ? "linked" : "addressed",
+            status: "pending",
+            match_code: linked ? null : "47",
+            wallet_link: linked ? LINK : null,
+            stream_url: `/auth/stream/${ID}`,
+            expires_at: state.expiresAt,
+          });
+        });
+      case "POST /auth/return":
+        return void request.on("end", () => {
+          state.returnedWith = JSON.parse(sent);
+          if (Array.isArray(state.returned)) return problem(response, ...state.returned);
+          Object.assign(state, state.returned);
+          json(response, 200, snapshot());
+          for (const login of logins) event(login, state.status, snapshot(), isFinal());
         });
       case `GET /auth/stream/${ID}`:
         if (!state.known) return problem(response, 404, "challenge_not_found");
@@ -166,9 +200,14 @@ export async function startMockService(dist) {
       while (logins.size + sessions.size === 0) await new Promise((go) => setTimeout(go, 5));
     },
     /** The wallet, or time, answered. */
-    tell(status, reason) {
-      Object.assign(state, { status, reason });
+    tell(status, reason, more = {}) {
+      Object.assign(state, { status, reason, ...more });
       for (const response of logins) event(response, status, snapshot(), isFinal());
+    },
+    /** A wallet took the link. */
+    claim() {
+      state.claimed = true;
+      for (const response of logins) event(response, "claimed", snapshot(), false);
     },
     forceLogout(reason, at) {
       state.session = null;

@@ -1,7 +1,7 @@
 // Every state of the page, reached the way a person reaches it. `at` is what `main[data-state]`
 // must say, `focus` where the keyboard must be afterwards.
 
-import { session } from "./mock_service.mjs";
+import { DID, LINK, RETURN, session } from "./mock_service.mjs";
 
 const HEADING = "h1";
 const BUTTON = "main .button";
@@ -14,6 +14,22 @@ async function wait(page) {
   await submit(page);
   await page.waitForSelector("#match-code");
 }
+async function openWallet(page) {
+  await page.click("#start-linked");
+  await page.waitForSelector("#open-wallet");
+}
+/** As the wallet does: the browser opens an address by itself. */
+async function comeBack(page, service, before = {}) {
+  service.set({
+    known: true,
+    status: "approved",
+    did: DID,
+    expiresAt: session().expires_at,
+    ...before,
+  });
+  await page.goto(service.url + RETURN);
+}
+const walletIs = (page, wallet) => page.waitForSelector(`main[data-wallet="${wallet}"]`);
 const reach = (page, state) => page.waitForSelector(`main[data-state="${state}"]`);
 
 /** A sign-in that ends without a session. */
@@ -44,7 +60,138 @@ const today = new Date();
 today.setHours(14, 2, 0, 0);
 
 export const scenes = [
-  { name: "start", at: "start", focus: "#handle", play: async () => {} },
+  { name: "start", at: "start", focus: "#start-linked", play: async () => {} },
+  {
+    name: "start-linked-only",
+    at: "start",
+    focus: "#start-linked",
+    before: { binding: "linked" },
+    play: async () => {},
+  },
+  {
+    name: "start-addressed-only",
+    at: "start",
+    focus: "#handle",
+    before: { binding: "addressed" },
+    play: async () => {},
+  },
+  {
+    name: "starting-linked",
+    at: "starting",
+    before: { start: "never" },
+    play: (page) => page.click("#start-linked"),
+  },
+  { name: "linked-waiting", at: "waiting", focus: HEADING, play: openWallet },
+  {
+    name: "linked-silent",
+    at: "waiting",
+    async play(page) {
+      await openWallet(page);
+      await walletIs(page, "silent");
+    },
+  },
+  {
+    name: "linked-silent-after-a-reload",
+    at: "waiting",
+    async play(page) {
+      await openWallet(page);
+      await page.reload();
+      await walletIs(page, "silent");
+    },
+  },
+  {
+    name: "linked-claimed",
+    at: "waiting",
+    async play(page, service) {
+      await openWallet(page);
+      await service.streamOpened();
+      service.claim();
+      await walletIs(page, "claimed");
+    },
+  },
+  {
+    name: "linked-taken-back",
+    at: "waiting",
+    async play(page, service) {
+      await openWallet(page);
+      await service.streamOpened();
+      service.claim();
+      service.tell("approved", undefined, { did: DID });
+      await reach(page, "approved");
+      service.tell("pending");
+      await page.waitForSelector(".note");
+    },
+  },
+  {
+    name: "linked-approved",
+    at: "approved",
+    focus: HEADING,
+    async play(page, service) {
+      await openWallet(page);
+      await service.streamOpened();
+      service.tell("approved", undefined, { did: DID, claimed: true });
+    },
+  },
+  {
+    name: "linked-approved-slow",
+    at: "approved",
+    async play(page, service) {
+      await openWallet(page);
+      await service.streamOpened();
+      service.tell("approved", undefined, { did: DID, claimed: true });
+      await page.waitForSelector("main .help");
+    },
+  },
+  {
+    name: "returning",
+    at: "completing",
+    focus: HEADING,
+    before: { complete: { status: 409, code: "not_active_yet" } },
+    play: (page, service) => comeBack(page, service),
+  },
+  {
+    name: "continue-as-never",
+    at: "confirm",
+    focus: HEADING,
+    before: { arrival: "ask" },
+    play: (page, service) => comeBack(page, service),
+  },
+  {
+    name: "continue-as-same",
+    at: "confirm",
+    before: { arrival: "ask", knownAs: true },
+    play: (page, service) => comeBack(page, service),
+  },
+  {
+    name: "continue-as-other",
+    at: "confirm",
+    before: { arrival: "go", knownAs: false },
+    play: (page, service) => comeBack(page, service),
+  },
+  {
+    name: "stopped",
+    at: "stopped",
+    focus: BUTTON,
+    before: { returned: { status: "expired", reason: "other_browser", did: undefined } },
+    play: (page, service) => comeBack(page, service, { known: false }),
+  },
+  {
+    name: "lapsed",
+    at: "lapsed",
+    focus: BUTTON,
+    before: { returned: [400, "wrong_response_code"] },
+    play: (page, service) => comeBack(page, service),
+  },
+  {
+    name: "not-continued",
+    at: "start",
+    before: { arrival: "ask" },
+    async play(page, service) {
+      await comeBack(page, service);
+      await page.click("#stop-here");
+      await page.waitForSelector("main .note");
+    },
+  },
   {
     name: "start-remembered",
     at: "start",
@@ -122,12 +269,6 @@ export const scenes = [
       service.hangUp();
       await page.waitForSelector(".lost");
     },
-  },
-  {
-    name: "waiting-linked",
-    at: "waiting",
-    before: { walletLink: "miid://challenge/1?iss=x&s=y" },
-    play: wait,
   },
   {
     name: "approved",
@@ -246,7 +387,7 @@ export const scenes = [
   {
     name: "left",
     at: "start",
-    focus: "#handle",
+    focus: "#start-linked",
     before: { session: session() },
     play: (page) => page.click("#sign-out"),
   },
@@ -360,7 +501,131 @@ export const behaviours = {
     });
     assert(text === "47", `selected ${JSON.stringify(text)}`);
   },
+  async "the wallet is opened by a link that stays on the page"(page, service) {
+    await openWallet(page);
+    assert((await page.getAttribute("#open-wallet", "href")) === LINK, "another link");
+    assert(service.state.calls.filter((call) => call === "POST /auth/start").length === 1, "twice");
+    const kept = await page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }));
+    assert(kept.includes("miid.challenge"), "a reload would forget it");
+    // A click on it opens the wallet, not a page.
+    await page.locator("#open-wallet").evaluate((link) => link.click());
+    await reach(page, "waiting");
+  },
+  async "both tabs of a linked sign-in end signed in, with one session"(page, service) {
+    await openWallet(page);
+    await service.streamOpened();
+    service.tell("approved", undefined, { did: DID, claimed: true });
+    await reach(page, "approved");
+    const other = await page.context().newPage();
+    await other.goto(service.url + RETURN);
+    await reach(other, "signed_in");
+    await reach(page, "signed_in");
+    const completed = service.state.calls.filter((call) => call.startsWith("POST /auth/complete"));
+    assert(completed.length === 1, `${completed.length} completions`);
+    await other.close();
+  },
+  async "the tab where it began takes over when the other one is gone"(page, service) {
+    await openWallet(page);
+    await service.streamOpened();
+    service.tell("active", undefined, { did: DID, claimed: true });
+    await reach(page, "signed_in");
+  },
+  async "another person's session of before does not pass for the new one"(page, service) {
+    await openWallet(page);
+    await service.streamOpened();
+    service.set({ session: session({ did: `${DID}X`, claims: { name: "Bob" } }) });
+    service.tell("active", undefined, { did: DID, claimed: true });
+    await reach(page, "signed_in");
+    assert(
+      service.state.calls.some((call) => call.startsWith("POST /auth/complete")),
+      "followed",
+    );
+  },
+  async "the way back is not in the address, in the history or in storage"(page, service) {
+    service.set({ complete: { status: 409, code: "not_active_yet" } });
+    await comeBack(page, service);
+    await reach(page, "completing");
+    assert(service.state.returnedWith.response_code.startsWith("miid_rc_B"), "it was not posted");
+    const seen = await page.evaluate(() => ({
+      address: location.href,
+      stored: JSON.stringify({ ...sessionStorage, ...localStorage }),
+      html: document.documentElement.outerHTML,
+    }));
+    for (const [where, text] of Object.entries(seen))
+      assert(!text.includes("miid_rc_"), `it stands in the ${where}`);
+    assert(seen.address === service.url, seen.address);
+    await page.reload();
+    await page.waitForSelector('main:not([data-state="looking"])');
+    assert(page.url() === service.url, "a reload leads elsewhere");
+  },
+  async "nothing is posted before the person continues, and after a no it is given up"(
+    page,
+    service,
+  ) {
+    service.set({ arrival: "ask" });
+    await comeBack(page, service);
+    await reach(page, "confirm");
+    const text = await page.textContent("main h1");
+    assert(text.includes("z6MkhaXg…"), `it does not say who: ${text}`);
+    assert(!service.state.calls.includes("POST /auth/return"), "posted without asking");
+    await page.keyboard.press("Enter"); // on the heading: nothing
+    await reach(page, "confirm");
+    await page.click("#stop-here");
+    await reach(page, "start");
+    await until(() => service.state.calls.some((call) => call.startsWith("POST /auth/cancel/")));
+    assert(!service.state.calls.includes("POST /auth/return"), "posted after a no");
+  },
+  async "continuing signs in"(page, service) {
+    service.set({ arrival: "ask", knownAs: true });
+    await comeBack(page, service);
+    await reach(page, "confirm");
+    await page.click("#continue-as");
+    await reach(page, "signed_in");
+  },
+  async "an approval that the service has not heard of yet is waited for"(page, service) {
+    await comeBack(page, service, { status: "pending" });
+    await reach(page, "returning");
+    await until(
+      () => service.state.calls.filter((call) => call.startsWith("GET /auth/status")).length > 1,
+    );
+    assert(!service.state.calls.includes("POST /auth/return"), "posted without knowing who");
+    service.set({ status: "approved" });
+    await reach(page, "signed_in");
+  },
+  async "a return to a service that is away goes on by itself"(page, service) {
+    await comeBack(page, service, { down: {} });
+    await reach(page, "unreachable");
+    service.set({ down: false });
+    await reach(page, "signed_in");
+  },
+  async "a handle that is crowded leaves the wallet's way open"(page, service) {
+    service.set({ start: [429, "too_many_challenges", { "retry-after": "42" }] });
+    await submit(page);
+    await reach(page, "crowded");
+    service.set({ start: null });
+    await page.click("#start-linked");
+    await page.waitForSelector("#open-wallet");
+  },
+  async "a silent wallet can be left for a handle"(page, service) {
+    await openWallet(page);
+    await walletIs(page, "silent");
+    // The browser's own question whether to open the wallet lies over the page and takes the mouse.
+    await page.locator("#use-handle").evaluate((button) => button.click());
+    await reach(page, "start");
+    await page.waitForFunction(() => document.activeElement?.id === "handle");
+    await until(() => service.state.calls.some((call) => call.startsWith("POST /auth/cancel/")));
+  },
+  async "the keyboard alone opens the wallet"(page) {
+    await page.waitForFunction(() => document.activeElement?.id === "start-linked");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#open-wallet");
+    await page.waitForFunction(() => document.activeElement?.matches("h1"));
+    await page.keyboard.press("Tab");
+    await page.waitForFunction(() => document.activeElement?.id === "open-wallet");
+  },
   async "the keyboard alone signs in and out"(page, service) {
+    await page.waitForFunction(() => document.activeElement?.id === "start-linked");
+    await page.keyboard.press("Tab");
     await page.keyboard.type("alice");
     await page.keyboard.press("Enter");
     await page.waitForSelector("#match-code");

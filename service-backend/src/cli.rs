@@ -4,12 +4,13 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use miid_protocol::{Issuer, Lifetime};
 use miid_service::{
-    Config, DEFAULT_FAIL_CLOSED_AFTER, DEFAULT_INTROSPECT_AFTER, DEFAULT_START_RATE, Network,
+    Bindings, Config, DEFAULT_FAIL_CLOSED_AFTER, DEFAULT_INTROSPECT_AFTER, DEFAULT_START_RATE, Network,
 };
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
@@ -68,6 +69,13 @@ pub(crate) struct Serve {
     /// What the person reads in the wallet: "Sign in to …".
     #[arg(long, env = "MIID_SERVICE_NAME", default_value = "Demo Shop")]
     name: String,
+    /// Where the wallet sends the browser back to; by default the public URL and /auth/return. Registered with
+    /// the gateway byte for byte.
+    #[arg(long, env = "MIID_SERVICE_RETURN_URL")]
+    return_url: Option<String>,
+    /// How people may sign in: any, linked (open the wallet on the same machine) or addressed (type who they are).
+    #[arg(long, env = "MIID_SERVICE_BINDING", default_value = "any", value_parser = Bindings::from_str)]
+    binding: Bindings,
     /// What the shop wants to know.
     #[arg(long, env = "MIID_SERVICE_CLAIMS", value_delimiter = ',', default_value = "name,email")]
     claims: Vec<String>,
@@ -121,6 +129,10 @@ impl Serve {
         };
         config.key_file = self.key_file.clone().unwrap_or_else(|| self.data_dir.join("service.key"));
         config.name.clone_from(&self.name);
+        if let Some(return_url) = &self.return_url {
+            config.return_url.clone_from(return_url);
+        }
+        config.bindings = self.binding;
         config.claims = without_empty(&self.claims);
         config.scopes = without_empty(&self.scopes);
         config.trusted_proxies.clone_from(&self.trusted_proxies);

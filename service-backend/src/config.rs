@@ -3,9 +3,11 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use miid_protocol::secret::{ClientSecret, Secret};
-use miid_protocol::{ClientId, Issuer, Lifetime, text};
+use miid_protocol::service::Binding;
+use miid_protocol::{ClientId, Issuer, Lifetime, paths, text};
 
 use crate::address::Network;
 use crate::outside::Outside;
@@ -35,6 +37,48 @@ impl ConfigError {
     }
 }
 
+/// How people may sign in at a service (section 4, "Two bindings").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bindings {
+    /// By opening the wallet on the same machine, or by typing who they are.
+    #[default]
+    Any,
+    /// By opening the wallet on the same machine only: what a page cannot relay.
+    Linked,
+    /// By typing who they are only.
+    Addressed,
+}
+
+impl Bindings {
+    /// Whether this way is offered.
+    pub const fn offers(self, binding: Binding) -> bool {
+        matches!(
+            (self, binding),
+            (Self::Any, _) | (Self::Linked, Binding::Linked) | (Self::Addressed, Binding::Addressed)
+        )
+    }
+
+    /// As on the command line, and as pages are told.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Linked => "linked",
+            Self::Addressed => "addressed",
+        }
+    }
+}
+
+impl FromStr for Bindings {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        [Self::Any, Self::Linked, Self::Addressed]
+            .into_iter()
+            .find(|bindings| bindings.as_str() == text)
+            .ok_or_else(|| ConfigError::new("binding", "it is any, linked or addressed"))
+    }
+}
+
 /// A service's settings; [`Config::new`] takes what has no default, the rest can be changed after.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -48,6 +92,11 @@ pub struct Config {
     pub client_secret: Secret<ClientSecret>,
     /// Where browsers find this service; `Origin` and `Host` must be this.
     pub public_url: Issuer,
+    /// Where the wallet sends the person's browser back to after a linked sign-in: an address of ours,
+    /// registered with the gateway byte for byte.
+    pub return_url: String,
+    /// How people may sign in here.
+    pub bindings: Bindings,
     /// `sqlite://<file>` or `postgres://…`.
     pub database_url: String,
     /// Made at the first start; instances that share a database share it.
@@ -82,13 +131,16 @@ impl Config {
         public_url: &str,
     ) -> Result<Self, ConfigError> {
         let gateway_url = Issuer::parse(gateway_url).map_err(|e| ConfigError::new("gateway URL", e))?;
+        let public_url = Issuer::parse(public_url).map_err(|e| ConfigError::new("public URL", e))?;
         Ok(Self {
             issuer: gateway_url.clone(),
             gateway_url,
             client_id: ClientId::parse(client_id).map_err(|e| ConfigError::new("client id", e))?,
             client_secret: Secret::parse(client_secret.trim())
                 .map_err(|_| ConfigError::new("client secret", "it does not look like miid_cs_…"))?,
-            public_url: Issuer::parse(public_url).map_err(|e| ConfigError::new("public URL", e))?,
+            return_url: format!("{public_url}{}", paths::AUTH_RETURN),
+            public_url,
+            bindings: Bindings::default(),
             database_url: "sqlite://data/service/service.db".to_owned(),
             key_file: PathBuf::from("data/service/service.key"),
             name: client_id.to_owned(),
@@ -121,10 +173,26 @@ impl Config {
         };
         names("scopes", &self.scopes, text::is_scope)?;
         names("claims", &self.claims, text::is_claim_name)?;
+        // Elsewhere the browser has no login cookie, and nobody could ever sign in by link.
+        let path = self.return_url.strip_prefix(self.public_url.as_str()).unwrap_or_default();
+        if !path.starts_with('/') || path.contains('#') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(ConfigError::new(
+                "return URL",
+                "it must be the public URL and a path, visible ASCII, without a fragment",
+            ));
+        }
         if self.fail_closed_after < self.introspect_after {
             return Err(ConfigError::new("fail-closed-after", "it cannot be shorter than introspect-after"));
         }
         Ok(())
+    }
+
+    /// What an operator types so that the gateway lets linked sign-ins come back here.
+    pub(crate) fn registration(&self) -> String {
+        format!(
+            "miid-gateway service add {} --name {:?} --return-url {}",
+            self.client_id, self.name, self.return_url
+        )
     }
 
     /// This service's words in the wallet.
@@ -154,5 +222,36 @@ mod tests {
         assert!(Config { name: "a\u{202e}b".into(), ..config() }.check().is_err());
         assert!(Config { fail_closed_after: Lifetime::from_secs(1), ..config() }.check().is_err());
         assert!(!format!("{:?}", config()).contains("AAAA"));
+    }
+
+    #[test]
+    fn browsers_come_back_to_our_own_address_and_to_no_other() {
+        assert_eq!(config().return_url, "http://127.0.0.1:15000/auth/return");
+        assert!(Config { return_url: "http://127.0.0.1:15000/back?x=1".into(), ..config() }.check().is_ok());
+        for other in [
+            "",
+            "/auth/return",
+            "http://127.0.0.1:15000",
+            "http://127.0.0.1:15000.evil.example/auth/return",
+            "http://127.0.0.1:150001/auth/return",
+            "https://127.0.0.1:15000/auth/return",
+            "http://127.0.0.1:15000/auth/return#",
+            "http://127.0.0.1:15000/auth/re turn",
+        ] {
+            assert!(Config { return_url: other.into(), ..config() }.check().is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_way_of_signing_in_is_offered_or_not() {
+        for (text, linked, addressed) in
+            [("any", true, true), ("linked", true, false), ("addressed", false, true)]
+        {
+            let bindings: Bindings = text.parse().expect(text);
+            assert_eq!(bindings.offers(Binding::Linked), linked);
+            assert_eq!(bindings.offers(Binding::Addressed), addressed);
+            assert_eq!(bindings.as_str(), text);
+        }
+        assert!("both".parse::<Bindings>().is_err());
     }
 }

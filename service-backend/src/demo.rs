@@ -2,11 +2,12 @@
 //! for itself.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::header::{
@@ -18,21 +19,24 @@ use miid_protocol::{Issuer, paths};
 use tower_http::services::ServeDir;
 
 use crate::refusal::Refusal;
+use crate::return_page::{CSP, ReturnPage};
 use crate::same_origin;
 use crate::sign_in::SignIn;
 
-/// Only what the pages need; no inline script, no frame, nobody else's anything.
-const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                   connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-
 /// Everything that the demo answers. `/healthz` and `/readyz` are for whoever runs it, under any host name.
 pub fn app(sign_in: &SignIn, pages: &Path) -> Router {
-    let public_url = sign_in.core.config.public_url.clone();
+    let config = &sign_in.core.config;
+    let (public_url, binding) = (config.public_url.clone(), config.bindings.as_str());
+    let front = ReturnPage::file(pages.join("index.html"));
+    let index = Arc::new(front.clone());
     let pages = ServeDir::new(pages)
+        .append_index_html_on_directories(false)
         .call_fallback_on_method_not_allowed(true)
         .fallback(Router::new().fallback(nothing));
     let site = Router::new()
+        .route("/", get(async move || front_page(&index, binding).await))
         .merge(sign_in.routes())
+        .merge(sign_in.return_page(front))
         .fallback_service(pages)
         .layer(from_fn_with_state(public_url, only_our_host));
     Router::new()
@@ -49,6 +53,14 @@ async fn ready(State(sign_in): State<SignIn>) -> Response {
     match sign_in.ready().await {
         Ok(()) => Json(serde_json::json!({ "status": "ok" })).into_response(),
         Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// The same page as behind `/auth/return`; told how people may sign in here.
+async fn front_page(page: &ReturnPage, binding: &str) -> Response {
+    match page.with(&[("miid-binding", binding)]).await {
+        Some(html) => Html(html).into_response(),
+        None => Refusal::new(ErrorCode::NotFound).into_response(),
     }
 }
 

@@ -18,9 +18,9 @@ use miid_protocol::{ChallengeId, Timestamp};
 use reqwest_eventsource::retry::Never;
 use reqwest_eventsource::{Error as StreamError, Event, EventSource};
 
-use crate::finish::{self, Claim};
+use crate::finish::{self, Claim, Grant};
 use crate::gateway::{GatewayError, STREAM_SILENCE};
-use crate::logins::LoginState;
+use crate::logins::{Approved, LoginState};
 use crate::sessions::{End, UNTOLD, is_within};
 use crate::sign_in::Core;
 use crate::store::{Approval, StoreError};
@@ -176,8 +176,14 @@ pub(crate) async fn apply(core: &Arc<Core>, event: ServiceEvent) -> Result<(), S
         ServiceEvent::ChallengeExpired(expired) => {
             end(core, expired.challenge_id, LoginState::Expired(expired.reason)).await
         }
-        // Addressed: the code is exchanged the moment it is there, and whoever exchanges finds out.
-        ServiceEvent::ApprovalCancelled(_) => Ok(()),
+        ServiceEvent::ChallengeClaimed(claimed) => {
+            if core.store.claimed(claimed.challenge_id, claimed.at).await? {
+                core.login_wakes.wake(claimed.challenge_id);
+            }
+            Ok(())
+        }
+        // Where the code is being exchanged, whoever does that finds out.
+        ServiceEvent::ApprovalCancelled(cancelled) => taken_back(core, cancelled.challenge_id).await,
         ServiceEvent::SessionCreated(created) => {
             core.login_wakes.wake(created.challenge_id);
             let login = core.store.login(created.challenge_id).await?;
@@ -207,22 +213,36 @@ async fn end(core: &Core, id: ChallengeId, state: LoginState) -> Result<(), Stor
 }
 
 async fn approved(core: &Arc<Core>, verified: ChallengeVerified) -> Result<(), StoreError> {
-    // A linked login waits for its browser to bring the response code; without it there is nothing to
-    // exchange yet. A replay without a code tells of an approval that is over.
-    let (Binding::Addressed, Some(code)) = (verified.binding, verified.authorization_code) else {
-        return Ok(());
-    };
+    // A replay without a code tells of an approval that is over.
+    let Some(code) = verified.authorization_code else { return Ok(()) };
     let id = verified.challenge_id;
+    if verified.binding == Binding::Linked {
+        // It waits for its browser to bring the response code; without that there is nothing to exchange. The
+        // code is not kept for so long: the gateway is asked for it then.
+        let approved = Approved { did: verified.did, code_expires_at: verified.code_expires_at };
+        if core.store.approved(id, &approved, verified.at).await? {
+            core.login_wakes.wake(id);
+        }
+        return Ok(());
+    }
     let approval = Approval {
         did: verified.did,
         code_sealed: core.keys.seal(&core.outside, "code", &id.to_string(), &code),
         code_expires_at: verified.code_expires_at,
+        response_sealed: None,
     };
     let now = core.now();
     let claim = Claim::new(core, id);
     if core.store.begin_exchange(&claim, &approval, now, now.plus(finish::LEASE)).await? {
         core.login_wakes.wake(id);
-        finish::begin(core, claim, code.into(), approval.code_expires_at);
+        finish::begin(core, claim, Grant { code: code.into(), response: None }, approval.code_expires_at);
+    }
+    Ok(())
+}
+
+async fn taken_back(core: &Core, id: ChallengeId) -> Result<(), StoreError> {
+    if core.store.taken_back(id).await? {
+        core.login_wakes.wake(id);
     }
     Ok(())
 }
@@ -231,7 +251,7 @@ async fn approved(core: &Arc<Core>, verified: ChallengeVerified) -> Result<(), S
 pub(crate) async fn apply_challenge(core: &Arc<Core>, challenge: Challenge) -> Result<(), StoreError> {
     let id = challenge.challenge_id;
     match challenge.status {
-        ChallengeStatus::Pending => Ok(()),
+        ChallengeStatus::Pending => taken_back(core, id).await,
         ChallengeStatus::Approved => {
             let (Some(did), Some(code_expires_at)) = (challenge.did, challenge.code_expires_at) else {
                 return Ok(());

@@ -1,7 +1,8 @@
 //! From an approval to a session: the exchange of the code (section 4, threat 5).
 //!
 //! 1. The caller has moved the login from waiting to exchanging by compare-and-set, so nobody else
-//!    exchanges this code. The code stands sealed in the row.
+//!    exchanges this code. The code stands sealed in the row; so does, for a linked login, the response code
+//!    that its browser came back with. A wrong one puts the login back to waiting, and nothing else happens.
 //! 2. The exchange is sent. No connection: the request never left, so it is sent again for as long as
 //!    the code lives. No answer: it may have been done, so it is sent once more. If it had been done
 //!    the first time, the gateway takes the second for a reuse, revokes what the first gave (tokens
@@ -19,7 +20,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use miid_protocol::problem::ErrorCode;
-use miid_protocol::service::{ChallengeStatus, ExpireReason, TokenRequest, TokenResponse};
+use miid_protocol::service::{Binding, ChallengeStatus, ExpireReason, TokenRequest, TokenResponse};
 use miid_protocol::{ChallengeId, Issuer, Lifetime, SessionId, Timestamp};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -47,6 +48,8 @@ enum Outcome {
     Tokens(Box<TokenResponse>),
     /// The approval was taken back.
     Released,
+    /// What the browser came back with is not what the exchange needs; the approval stands.
+    WrongResponse,
     /// Nothing can come of it.
     Over(LoginState),
     /// The service closes, or somebody took over: the row says what is left to do.
@@ -68,14 +71,21 @@ impl Claim {
     }
 }
 
+/// What is exchanged for tokens.
+pub(crate) struct Grant {
+    pub(crate) code: Zeroizing<String>,
+    /// What the browser came back with (linked).
+    pub(crate) response: Option<Zeroizing<String>>,
+}
+
 /// Exchanges in the background; the claim stands in the row.
-pub(crate) fn begin(core: &Arc<Core>, claim: Claim, code: Zeroizing<String>, code_expires_at: Timestamp) {
+pub(crate) fn begin(core: &Arc<Core>, claim: Claim, grant: Grant, code_expires_at: Timestamp) {
     let task = Arc::clone(core);
     core.tasks.spawn(async move {
         let id = claim.id;
         let Ok(_permit) = task.exchanges.acquire().await else { return };
         tokio::select! {
-            finished = finish(&task, &claim, code, code_expires_at) => {
+            finished = finish(&task, &claim, grant, code_expires_at) => {
                 if let Err(error) = finished {
                     tracing::error!(challenge_id = %id, error = &error as &dyn std::error::Error, "an exchange is left for later");
                 }
@@ -94,15 +104,20 @@ pub(crate) async fn adopt(core: &Arc<Core>, login: &Login) -> Result<(), StoreEr
         return Ok(()); // another instance was quicker
     }
     tracing::warn!(challenge_id = %id, "taking over an exchange that was left");
-    match opened_code(core, id, orphan) {
-        Some(code) if orphan.tries <= ADOPTIONS => begin(core, claim, code, orphan.code_expires_at),
+    match opened_grant(core, login, orphan) {
+        Some(grant) if orphan.tries <= ADOPTIONS => begin(core, claim, grant, orphan.code_expires_at),
         _ => give_up(core, &claim, &LoginState::Expired(ExpireReason::Withdrawn)).await?,
     }
     Ok(())
 }
 
-fn opened_code(core: &Core, id: ChallengeId, exchange: &Exchange) -> Option<Zeroizing<String>> {
-    core.keys.open_sealed("code", &id.to_string(), &exchange.code_sealed)
+fn opened_grant(core: &Core, login: &Login, exchange: &Exchange) -> Option<Grant> {
+    let row = login.challenge_id.to_string();
+    let response = match (login.binding, &exchange.response_sealed) {
+        (Binding::Addressed, _) => None,
+        (Binding::Linked, sealed) => Some(core.keys.open_sealed("response", &row, sealed.as_ref()?)?),
+    };
+    Some(Grant { code: core.keys.open_sealed("code", &row, &exchange.code_sealed)?, response })
 }
 
 /// Returns when somebody else has the row.
@@ -122,19 +137,20 @@ async fn keep_lease(core: &Core, claim: &Claim) {
 async fn finish(
     core: &Arc<Core>,
     claim: &Claim,
-    code: Zeroizing<String>,
+    grant: Grant,
     code_expires_at: Timestamp,
 ) -> Result<(), StoreError> {
     let id = claim.id;
     let Some(login) = core.store.login(id).await? else { return Ok(()) };
-    match exchange(core, claim, &login.seed, code, code_expires_at).await? {
+    let outcome = exchange(core, claim, &login.seed, grant, code_expires_at).await?;
+    match outcome {
         Outcome::Tokens(tokens) => activate(core, claim, *tokens).await,
         Outcome::Over(state) => give_up(core, claim, &state).await,
-        Outcome::Released => {
-            core.store.release_exchange(claim).await?;
+        Outcome::Released | Outcome::WrongResponse => {
+            let approved = matches!(outcome, Outcome::WrongResponse);
+            core.store.release_exchange(claim, approved).await?;
             core.login_wakes.wake(id);
-            // A second approval between the question and the release was told to a row that was not
-            // waiting: ask again, now that it is.
+            // What was decided meanwhile was told to a row that was not waiting: ask again, now that it is.
             if let Ok(challenge) = core.gateway.challenge(id).await {
                 events::apply_challenge(core, challenge).await?;
             }
@@ -149,7 +165,7 @@ async fn exchange(
     core: &Core,
     claim: &Claim,
     seed: &str,
-    mut code: Zeroizing<String>,
+    Grant { mut code, response }: Grant,
     mut code_expires_at: Timestamp,
 ) -> Result<Outcome, StoreError> {
     let id = claim.id;
@@ -161,6 +177,7 @@ async fn exchange(
             grant_type: "authorization_code".into(),
             code: Some(code.to_string()),
             code_verifier: Some(verifier.to_string()),
+            response_code: response.as_ref().map(|code| code.to_string()),
             ..TokenRequest::default()
         };
         let error = match core.gateway.exchange(&request).await {
@@ -172,7 +189,9 @@ async fn exchange(
             Failure::NotDone => {}
             Failure::Unknown => unanswered += 1,
             Failure::Refused => return Ok(Outcome::Over(LoginState::Expired(ExpireReason::Withdrawn))),
-            Failure::InvalidGrant => match after_invalid_grant(core, claim, &code).await? {
+            Failure::WrongResponse => return Ok(Outcome::WrongResponse),
+            Failure::InvalidGrant => match after_invalid_grant(core, claim, &code, response.is_some()).await?
+            {
                 Next::Stop(outcome) => return Ok(outcome),
                 Next::Code(next, expires_at) => {
                     (code, code_expires_at, unanswered) = (next, expires_at, 0);
@@ -212,7 +231,12 @@ enum Next {
 }
 
 /// `invalid_grant`: taken back, approved a second time, or used already. The challenge says which.
-async fn after_invalid_grant(core: &Core, claim: &Claim, code: &str) -> Result<Next, StoreError> {
+async fn after_invalid_grant(
+    core: &Core,
+    claim: &Claim,
+    code: &str,
+    is_linked: bool,
+) -> Result<Next, StoreError> {
     let id = claim.id;
     let mut pause = FIRST_PAUSE;
     let deadline = core.now().plus(LEASE);
@@ -226,11 +250,16 @@ async fn after_invalid_grant(core: &Core, claim: &Claim, code: &str) -> Result<N
                     challenge.code_expires_at,
                 ) {
                     (ChallengeStatus::Pending, ..) => Ok(Next::Stop(Outcome::Released)),
+                    // What the browser brought belongs to the first approval, as its code did: the second has
+                    // a way back of its own.
+                    (ChallengeStatus::Approved, Some(next), ..) if is_linked && next != code => {
+                        Ok(Next::Stop(Outcome::Released))
+                    }
                     (ChallengeStatus::Approved, Some(next), Some(did), Some(code_expires_at))
                         if next != code =>
                     {
                         let code_sealed = core.keys.seal(&core.outside, "code", &id.to_string(), &next);
-                        let approval = Approval { did, code_sealed, code_expires_at };
+                        let approval = Approval { did, code_sealed, code_expires_at, response_sealed: None };
                         if core.store.replace_code(claim, &approval).await? {
                             Ok(Next::Code(next.into(), code_expires_at))
                         } else {
@@ -263,6 +292,7 @@ enum Failure {
     /// Perhaps used.
     Unknown,
     InvalidGrant,
+    WrongResponse,
     /// Trying again would get the same answer.
     Refused,
 }
@@ -274,6 +304,7 @@ impl Failure {
             GatewayError::Unanswered(_) => Self::Unknown,
             GatewayError::Refused { problem, .. } => match problem.code {
                 ErrorCode::InvalidGrant => Self::InvalidGrant,
+                ErrorCode::WrongResponseCode => Self::WrongResponse,
                 // Refused before anything was looked at; our credentials may be rotated at this moment.
                 ErrorCode::RateLimited | ErrorCode::InvalidClient => Self::NotDone,
                 code if code.status() >= 500 => Self::Unknown,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use miid_protocol::paths;
 use miid_protocol::problem::{ErrorCode, Problem};
-use miid_protocol::secret::{ClientSecret, Secret};
+use miid_protocol::secret::{ClientSecret, ResponseCode, Secret};
 use miid_protocol::service::{
     Challenge, ChallengeList, CreateChallenge, Introspection, ServiceSessionList, TokenRequest,
     TokenResponse, TokenSubject, Withdraw,
@@ -100,8 +100,13 @@ impl Gateway {
         self.call(Method::GET, paths::with_id(paths::CHALLENGE_BY_ID, id), None::<&()>).await
     }
 
-    pub(crate) async fn withdraw(&self, id: ChallengeId) -> Result<Challenge, GatewayError> {
-        let body = Withdraw::default();
+    /// Gives a challenge up; with its response code, because that came back through another browser.
+    pub(crate) async fn withdraw(
+        &self,
+        id: ChallengeId,
+        response: Option<&Secret<ResponseCode>>,
+    ) -> Result<Challenge, GatewayError> {
+        let body = Withdraw { response_code: response.map(|code| code.expose().to_owned()) };
         self.call(Method::POST, paths::with_id(paths::CHALLENGE_WITHDRAW, id), Some(&body)).await
     }
 

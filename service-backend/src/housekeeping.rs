@@ -52,6 +52,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         }
         if tick % SWEEP == 0 {
             core.starts.forget_quiet();
+            core.returns.forget_quiet();
             log(sweep(&core).await);
         }
     }
@@ -83,7 +84,7 @@ async fn tell_gateway(core: &Arc<Core>) -> Result<(), StoreError> {
 
 /// Tells the gateway once that a login was given up; what fails stays due in the store.
 pub(crate) async fn tell_withdrawal(core: &Core, id: ChallengeId) {
-    match core.gateway.withdraw(id).await {
+    match core.gateway.withdraw(id, None).await {
         Err(error)
             if error.code().is_none_or(|code| code.status() >= 429 || code == ErrorCode::InvalidClient) =>
         {

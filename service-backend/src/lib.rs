@@ -4,7 +4,7 @@
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use axum::{Router, routing::get};
-//! use miid_service::{Config, SignIn, SignedIn};
+//! use miid_service::{Config, ReturnPage, SignIn, SignedIn};
 //!
 //! async fn hello(user: SignedIn) -> String {
 //!     format!("Hello, {}", user.sub)
@@ -13,7 +13,11 @@
 //! let secret = std::env::var("MIID_SERVICE_CLIENT_SECRET")?;
 //! let config = Config::new("https://gateway.example", "my-shop", &secret, "https://shop.example")?;
 //! let miid = SignIn::connect(config).await?;
-//! let app = Router::new().route("/", get(hello)).merge(miid.routes()).with_state(miid.clone());
+//! let app = Router::new()
+//!     .route("/", get(hello))
+//!     .merge(miid.routes())
+//!     .merge(miid.return_page(ReturnPage::file("pages/index.html")))
+//!     .with_state(miid.clone());
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:15000").await?;
 //! miid.serve(listener, app, async { let _ = tokio::signal::ctrl_c().await; }).await?;
 //! # Ok(())
@@ -23,10 +27,15 @@
 //! A sign-in, step by step:
 //!
 //! 1. `POST /auth/start` (`routes::start`): the service asks the gateway for a challenge and gives this
-//!    browser a cookie for it. The row of this login (`logins`) is waiting.
+//!    browser a cookie for it. The row of this login (`logins`) is waiting. With a hint the challenge is
+//!    *addressed* to a person and the page shows a number; without one it is *linked*: the page opens the
+//!    wallet on the same machine.
 //! 2. The page watches (`routes::login`); the person decides in the wallet.
 //! 3. The gateway tells every instance of this service on its one event stream (`events`). The first
 //!    that moves the row from waiting to exchanging exchanges the code (`finish`); the others do nothing.
+//!    A linked login waits for its own browser first: the wallet opens `GET /auth/return` in it
+//!    ([`ReturnPage`]), whose script posts the response code (`routes::returned`). Without the login cookie
+//!    that code ends the sign-in instead of finishing it.
 //! 4. The tokens stay here, sealed (`seal`); the row is active, and whoever watches is told (`wakes`).
 //! 5. `POST /auth/complete` gives the browser its `sid`: from here on [`SignedIn`] finds a session
 //!    (`sessions`), for as long as the gateway vouches for it.
@@ -39,6 +48,7 @@
 
 mod config;
 mod outside;
+mod return_page;
 mod sign_in;
 mod signed_in;
 
@@ -66,10 +76,11 @@ pub mod demo;
 
 pub use address::{Network, NetworkError};
 pub use config::{
-    Config, ConfigError, DEFAULT_FAIL_CLOSED_AFTER, DEFAULT_INTROSPECT_AFTER, DEFAULT_START_RATE,
+    Bindings, Config, ConfigError, DEFAULT_FAIL_CLOSED_AFTER, DEFAULT_INTROSPECT_AFTER, DEFAULT_START_RATE,
 };
 pub use outside::Outside;
 pub use refusal::Refusal;
+pub use return_page::ReturnPage;
 pub use seal::KeyError;
 pub use sign_in::{ConnectError, SignIn};
 pub use signed_in::{AccessToken, SignedIn};

@@ -176,6 +176,7 @@ impl Recent {
 
     pub(crate) fn about_challenge(&self, id: ChallengeId) -> Vec<ServiceEvent> {
         self.filter(|event| match event {
+            ServiceEvent::ChallengeClaimed(data) => data.challenge_id == id,
             ServiceEvent::ChallengeVerified(data) => data.challenge_id == id,
             ServiceEvent::ChallengeDenied(data) => data.challenge_id == id,
             ServiceEvent::ChallengeExpired(data) => data.challenge_id == id,

@@ -8,13 +8,16 @@
 //!       └─▶ expired
 //! ```
 //!
+//! An addressed login is exchanged the moment it is approved. A linked one stays in waiting, approved, until
+//! its own browser comes back with the response code: only whoever holds login cookie *and* code moves it on.
+//!
 //! Each arrow is one compare-and-set in the store. The arrow into `exchanging` is the one that makes
 //! an exchange happen once although every instance hears of every approval, and hears it at least
 //! once (section 4, threat 5).
 
 use miid_protocol::browser::LoginStatus;
 use miid_protocol::secret::SecretHash;
-use miid_protocol::service::{ChallengeStatus, DenyReason, EndReason, ExpireReason};
+use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, EndReason, ExpireReason};
 use miid_protocol::{ChallengeId, Did, Lifetime, SessionId, Timestamp};
 
 /// An approval in the last moment still has to travel here, and two clocks differ a little: so long
@@ -29,8 +32,11 @@ pub(crate) struct Login {
     pub(crate) cookie_hash: SecretHash,
     /// The `code_verifier` is derived from it.
     pub(crate) seed: String,
-    /// Who was asked for, as a keyed digest.
+    /// Who was asked for, as a keyed digest; empty for a linked one, which asks for nobody.
     pub(crate) hint_digest: String,
+    pub(crate) binding: Binding,
+    /// A wallet has taken its link.
+    pub(crate) claimed: bool,
     pub(crate) state: LoginState,
     pub(crate) expires_at: Timestamp,
 }
@@ -40,16 +46,24 @@ pub(crate) struct Login {
 pub(crate) enum LoginState {
     /// For the person. A linked challenge stays here when approved, until its browser comes back.
     Waiting {
-        approved_by: Option<Did>,
+        approved: Option<Approved>,
     },
     /// Approved, and one instance has the tokens made.
     Exchanging(Exchange),
     /// There is a session.
     Active {
         session_id: SessionId,
+        did: Option<Did>,
     },
     Denied(DenyReason),
     Expired(ExpireReason),
+}
+
+/// A linked login's approval, which waits for the browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Approved {
+    pub(crate) did: Did,
+    pub(crate) code_expires_at: Timestamp,
 }
 
 /// An exchange under way.
@@ -57,6 +71,8 @@ pub(crate) enum LoginState {
 pub(crate) struct Exchange {
     pub(crate) did: Did,
     pub(crate) code_sealed: String,
+    /// What its browser came back with (linked).
+    pub(crate) response_sealed: Option<String>,
     pub(crate) code_expires_at: Timestamp,
     /// The instance that does it …
     pub(crate) owner: String,
@@ -82,18 +98,30 @@ impl Login {
             (ChallengeStatus::Expired, Some(EndReason::Expired(ExpireReason::Timeout)), None)
         };
         let (status, reason, did) = match &self.state {
-            LoginState::Waiting { approved_by: Some(did) } => {
-                (ChallengeStatus::Approved, None, Some(did.clone()))
+            LoginState::Waiting { approved: Some(approved) } => {
+                if now < approved.code_expires_at.plus(GRACE) {
+                    (ChallengeStatus::Approved, None, Some(approved.did.clone()))
+                } else {
+                    (ChallengeStatus::Expired, Some(EndReason::Expired(ExpireReason::CodeTimeout)), None)
+                }
             }
-            LoginState::Waiting { approved_by: None } | LoginState::Denied(DenyReason::NotMe) => waiting,
+            LoginState::Waiting { approved: None } | LoginState::Denied(DenyReason::NotMe) => waiting,
             LoginState::Exchanging(exchange) => (ChallengeStatus::Approved, None, Some(exchange.did.clone())),
-            LoginState::Active { .. } => (ChallengeStatus::Active, None, None),
+            LoginState::Active { did, .. } => (ChallengeStatus::Active, None, did.clone()),
             LoginState::Denied(reason) => (ChallengeStatus::Denied, Some(EndReason::Denied(*reason)), None),
             LoginState::Expired(reason) => {
                 (ChallengeStatus::Expired, Some(EndReason::Expired(*reason)), None)
             }
         };
-        LoginStatus { challenge_id: self.challenge_id, status, expires_at: self.expires_at, reason, did }
+        LoginStatus {
+            challenge_id: self.challenge_id,
+            status,
+            expires_at: self.expires_at,
+            claimed: self.claimed,
+            reason,
+            did,
+            known: None,
+        }
     }
 }
 
@@ -112,6 +140,8 @@ mod tests {
             .hash(),
             seed: "seed".into(),
             hint_digest: "digest".into(),
+            binding: Binding::Linked,
+            claimed: true,
             state,
             expires_at: Timestamp::from_millis(10_000),
         }
@@ -121,7 +151,7 @@ mod tests {
     fn not_me_looks_like_waiting_until_it_looks_like_a_timeout() {
         for at in [0, 9_999, 10_000, 10_999, 11_000, 99_000] {
             let at = Timestamp::from_millis(at);
-            let waiting = login(LoginState::Waiting { approved_by: None }).seen_at(at);
+            let waiting = login(LoginState::Waiting { approved: None }).seen_at(at);
             assert_eq!(login(LoginState::Denied(DenyReason::NotMe)).seen_at(at), waiting);
             let open = at < Timestamp::from_millis(11_000);
             assert_eq!(
@@ -136,6 +166,7 @@ mod tests {
         let exchange = Exchange {
             did: Did::of(&SigningKey::from_bytes(&[3; 32]).verifying_key()),
             code_sealed: String::new(),
+            response_sealed: None,
             code_expires_at: Timestamp::from_millis(60_000),
             owner: "a".into(),
             until: Timestamp::from_millis(20_000),
@@ -144,6 +175,21 @@ mod tests {
         let seen = login(LoginState::Exchanging(exchange)).seen_at(Timestamp::from_millis(50_000));
         assert_eq!(seen.status, ChallengeStatus::Approved);
         assert!(seen.did.is_some());
+    }
+
+    #[test]
+    fn an_approval_waits_for_its_browser_as_long_as_the_code_lives() {
+        let did = Did::of(&SigningKey::from_bytes(&[3; 32]).verifying_key());
+        let approved = Approved { did: did.clone(), code_expires_at: Timestamp::from_millis(60_000) };
+        let login = login(LoginState::Waiting { approved: Some(approved) });
+        // Beyond the time in which it could be answered, which it was.
+        let seen = login.seen_at(Timestamp::from_millis(60_999));
+        assert_eq!((seen.status, seen.did, seen.claimed), (ChallengeStatus::Approved, Some(did), true));
+        let seen = login.seen_at(Timestamp::from_millis(61_000));
+        assert_eq!(
+            (seen.status, seen.reason, seen.did),
+            (ChallengeStatus::Expired, Some(EndReason::Expired(ExpireReason::CodeTimeout)), None)
+        );
     }
 
     #[test]

@@ -20,11 +20,12 @@ use crate::gateway::Gateway;
 use crate::link::{Link, OneAtATime, Recent};
 use crate::outside::Outside;
 use crate::refusal::Refusal;
+use crate::return_page::ReturnPage;
 use crate::seal::{KeyError, Keys};
 use crate::signed_in::{AccessToken, SignedIn};
 use crate::store::{OpenError, Store};
 use crate::wakes::Wakes;
-use crate::{events, housekeeping, routes, serve};
+use crate::{events, housekeeping, return_page, routes, serve};
 
 /// Exchanges under way at once: enough for a crowd, and bounded.
 const EXCHANGES: usize = 64;
@@ -63,6 +64,8 @@ pub(crate) struct Core {
     pub(crate) gateway: Gateway,
     pub(crate) cookies: Cookies,
     pub(crate) starts: PerMinute,
+    /// Of `POST /auth/return`, which may come from anybody.
+    pub(crate) returns: PerMinute,
     pub(crate) link: Link,
     pub(crate) recent: Recent,
     pub(crate) login_wakes: Wakes<ChallengeId>,
@@ -106,6 +109,7 @@ impl SignIn {
         let core = Arc::new(Core {
             cookies: Cookies { secure: config.public_url.is_https() },
             starts: PerMinute::new(config.start_rate),
+            returns: PerMinute::new(config.start_rate),
             link: Link::default(),
             recent: Recent::default(),
             login_wakes: Wakes::default(),
@@ -130,6 +134,11 @@ impl SignIn {
     /// The routes of section 6, to be merged into a router of any state.
     pub fn routes<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         routes::router(self)
+    }
+
+    /// `GET /auth/return`, to be merged beside [`SignIn::routes`] by a service that offers linked sign-in.
+    pub fn return_page<S: Clone + Send + Sync + 'static>(&self, page: ReturnPage) -> Router<S> {
+        return_page::router(self, page)
     }
 
     /// An access token of this session, renewed where it has to be.

@@ -1,6 +1,7 @@
 // What a screen is called in the tab, and how its arrival is said aloud.
 
-import type { Screen } from "./login";
+import { shorten } from "./handle";
+import { isLinked, type Screen, type Wallet } from "./login";
 import { now } from "./clock";
 import { endedWords, locale, messageFor, serviceName, words, type Message } from "./words";
 
@@ -13,7 +14,9 @@ export function titleFor(screen: Screen): string {
     case "starting":
       return words.start.title;
     case "waiting":
-      return screen.challenge.matchCode ? words.waiting.title : words.waiting.linkedTitle;
+      return isLinked(screen.challenge) ? words.linked[screen.wallet].title : words.waiting.title;
+    case "confirm":
+      return words.confirm.short;
     case "signed_in":
       return words.signedIn.short;
     default:
@@ -31,15 +34,23 @@ export function spokenFor(screen: Screen): string {
       return screen.note ? words.notes[screen.note] : words.start.title;
     case "waiting": {
       const code = screen.challenge.matchCode;
-      return code ? `${words.waiting.title}. ${digits(code)}` : words.waiting.linkedTitle;
+      return code ? `${words.waiting.title}. ${digits(code)}` : spokenForWallet(screen.wallet);
     }
     case "signed_in":
       return words.signedIn.title(sharedName(screen.session.claims));
     default: {
-      const { title, text } = message(screen);
-      return `${title}. ${text}`;
+      return inOneBreath(message(screen));
     }
   }
+}
+
+function inOneBreath({ title, text }: Message): string {
+  return /[?!.]$/.test(title) ? `${title} ${text}` : `${title}. ${text}`;
+}
+
+/** What is known of the wallet that a link should open. */
+export function spokenForWallet(wallet: Wallet): string {
+  return inOneBreath(words.linked[wallet]);
 }
 
 type WithMessage = Exclude<
@@ -51,8 +62,21 @@ type WithMessage = Exclude<
 export function message(screen: WithMessage): Message {
   switch (screen.at) {
     case "approved":
+      return isLinked(screen.challenge) ? words.comingBack : words.approved;
     case "completing":
-      return words.approved;
+      return isLinked(screen.challenge) ? words.returning : words.approved;
+    case "returning":
+      return words.returning;
+    case "confirm": {
+      const { title, known } = words.confirm;
+      // Held together: a line must not end in the middle of it.
+      const who = shorten(screen.did).replace("…", "…\u2060");
+      return { title: title(who), text: known[knownAs(screen.known)] };
+    }
+    case "stopped":
+      return words.stopped;
+    case "lapsed":
+      return words.lapsed;
     case "denied":
       return messageFor(words.denied, screen.reason);
     case "expired":
@@ -66,6 +90,12 @@ export function message(screen: WithMessage): Message {
       return { title: words.signedOut.title, text: endedWords(words.signedOut, screen, about) };
     }
   }
+}
+
+/** Whether it is the same person as the last time in this browser. */
+export function knownAs(known: boolean | null): "same" | "other" | "never" {
+  if (known === null) return "never";
+  return known ? "same" : "other";
 }
 
 /** "47" would be read as forty-seven; the wallet wants a four and a seven. */

@@ -1,6 +1,7 @@
 import type {
   LoginStatus,
   Problem,
+  ReturnRequest,
   SessionInfo,
   StartRequest,
   StartResponse,
@@ -34,6 +35,8 @@ export const api = {
     ask<StartResponse>("POST", "/auth/start", { body: request, signal }),
   status: (id: string, signal?: AbortSignal) =>
     ask<LoginStatus>("GET", `/auth/status/${encodeURIComponent(id)}`, { signal }),
+  returned: (request: ReturnRequest, signal?: AbortSignal) =>
+    ask<LoginStatus>("POST", "/auth/return", { body: request, signal }),
   complete: (id: string, signal?: AbortSignal) =>
     ask<unknown>("POST", `/auth/complete/${encodeURIComponent(id)}`, { signal, ignoreBody: true }),
   /** Outlives the page, so that closing the tab right after "Cancel" still withdraws the request. */

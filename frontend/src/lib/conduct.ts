@@ -4,45 +4,60 @@
 
 import { api, type Refused, type Unreachable } from "./api";
 import { now } from "./clock";
-import { challengeFrom, opening, pendingOf, step, taskOf, watched } from "./login";
-import type { Event, Screen, Task } from "./login";
+import { challengeFrom, isLinked, opening, pendingOf, step, taskOf, watched } from "./login";
+import type { Arrival, Back, Event, Screen, Task } from "./login";
 import { lastHandle, ownChallenge } from "./memory";
 import { endIn, keep } from "./presence";
+import { alone, tellTabs, untilTold } from "./tabs";
 import { later, pause, whenLookedAt } from "./timing";
 import { watch } from "./watch";
 
 /** A 409 `not_active_yet` after `active`: another instance of the service is a moment behind. */
 const NOT_ACTIVE_YET_MS = 300;
 const ATTEMPTS_TO_COMPLETE = 8;
+/** A wallet that opens takes its link within this; a slow one is only asked after too early. */
+const SILENCE_MS = 6_000;
+/** The tab that came back from the wallet completes; the one where it began follows, or takes over. */
+const HEAD_START_MS = 1_500;
+/** The approval may reach the service after the browser: so long, so often it is asked. */
+const LEARN_MS = 6_000;
+const LEARN_EVERY_MS = 250;
 
 export type Send = (event: Event) => void;
 
 /** Starts, calls `show` with every screen, and returns the way to send what the person does. */
-export function conduct(show: (screen: Screen) => void): { first: Screen; send: Send } {
-  const first = opening(ownChallenge.read());
+export function conduct(
+  show: (screen: Screen) => void,
+  arrival: Arrival,
+): { first: Screen; send: Send } {
+  const first = opening(ownChallenge.read(), arrival);
   let screen = first;
-  let work = new AbortController();
-  let workName = "";
+  const work = slot((signal) => begin(screen, send, signal));
+  const patience = slot((signal) => {
+    const challenge = watched(screen);
+    if (challenge) later(SILENCE_MS, signal, () => send({ type: "silence", id: challenge.id }));
+  });
 
   const send: Send = (event) => {
     const before = screen;
     screen = step(before, event);
     if (screen === before) return;
-    const givenUp = event.type === "cancelled" ? pendingOf(before) : null;
-    if (givenUp) void api.cancel(givenUp.id);
-    if (event.type === "submitted") lastHandle.write(event.hint);
+    const givenUp = givenUpBy(event, before);
+    if (givenUp) void api.cancel(givenUp);
+    if (event.type === "submitted" && event.hint !== null) lastHandle.write(event.hint);
     ownChallenge.write(pendingOf(screen));
     show(screen);
     continueWork();
+    // Once, while the press on the button still counts as one; the link itself stays on the page.
+    if (event.type === "started" && event.challenge.walletLink)
+      openWallet(event.challenge.walletLink);
   };
 
   function continueWork(): void {
-    const name = nameOfWork(screen);
-    if (name === workName) return;
-    work.abort();
-    work = new AbortController();
-    workName = name;
-    begin(screen, send, work.signal);
+    work(nameOfWork(screen));
+    const asked =
+      screen.at === "waiting" && isLinked(screen.challenge) && screen.wallet === "asked";
+    patience(asked ? `silence ${watched(screen)?.id}` : "");
   }
 
   // Somebody may have signed in in another tab while this one showed the form.
@@ -53,6 +68,34 @@ export function conduct(show: (screen: Screen) => void): { first: Screen; send: 
   return { first, send };
 }
 
+/** Work that goes on while its name stays the same; a new name calls the old one off, none just that. */
+function slot(begin: (signal: AbortSignal) => void): (name: string) => void {
+  let controller = new AbortController();
+  let current = "";
+  return (name) => {
+    if (name === current) return;
+    controller.abort();
+    controller = new AbortController();
+    current = name;
+    if (name !== "") begin(controller.signal);
+  };
+}
+
+/** The sign-in that the person gives up with this. */
+function givenUpBy(event: Event, before: Screen): string | null {
+  if (event.type === "cancelled") return pendingOf(before)?.id ?? null;
+  return event.type === "not_continued" && before.at === "confirm" ? before.back.id : null;
+}
+
+/** Where no wallet is installed this does nothing, or shows the browser's own words. */
+function openWallet(link: string): void {
+  try {
+    location.assign(link);
+  } catch {
+    // The link stands on the page.
+  }
+}
+
 /** Two screens with the same name are served by the same work. */
 function nameOfWork(screen: Screen): string {
   const challenge = watched(screen);
@@ -60,6 +103,8 @@ function nameOfWork(screen: Screen): string {
   switch (screen.at) {
     case "unreachable":
       return `${screen.trying ? "try" : "wait"} ${screen.attempt} ${screen.task.do}`;
+    case "returning":
+      return `returning ${screen.stage}`;
     case "signed_in":
       return `${screen.leaving ? "leave" : "keep"} ${screen.session.session_id}`;
     case "signed_out":
@@ -111,7 +156,13 @@ async function perform(task: Task, send: Send, signal: AbortSignal): Promise<voi
     case "start":
       return start(task.hint, send, signal);
     case "complete":
-      return complete(task.challenge.id, send, signal);
+      return isLinked(task.challenge)
+        ? completeLinked(task, send, signal)
+        : complete(task.challenge.id, send, signal);
+    case "learn":
+      return learn(task.back, send, signal);
+    case "return":
+      return comeBack(task.back, send, signal);
   }
 }
 
@@ -123,8 +174,8 @@ async function look(send: Send, signal: AbortSignal): Promise<void> {
   else send({ type: "session_absent", ...endIn(answer) });
 }
 
-async function start(hint: string, send: Send, signal: AbortSignal): Promise<void> {
-  const answer = await api.start({ login_hint: hint }, signal);
+async function start(hint: string | null, send: Send, signal: AbortSignal): Promise<void> {
+  const answer = await api.start(hint === null ? {} : { login_hint: hint }, signal);
   if (signal.aborted) return;
   if (answer.kind === "ok")
     return send({ type: "started", challenge: challengeFrom(answer.body, hint, now()) });
@@ -133,7 +184,54 @@ async function start(hint: string, send: Send, signal: AbortSignal): Promise<voi
     const whose = answer.code === "rate_limited" ? "address" : "handle";
     return send({ type: "crowded", whose, now: now(), retryAfterMs: answer.retryAfterMs });
   }
-  send({ type: "refused", note: answer.status === 400 ? "bad_handle" : "refused" });
+  const wrong = hint === null ? "not_offered" : "bad_handle";
+  send({ type: "refused", note: answer.status === 400 ? wrong : "refused" });
+}
+
+/** Who approved, before anything is done with it. */
+async function learn(back: Back, send: Send, signal: AbortSignal): Promise<void> {
+  const until = Date.now() + LEARN_MS;
+  while (!signal.aborted) {
+    const answer = await api.status(back.id, signal);
+    if (signal.aborted) return;
+    if (answer.kind === "unreachable") return send({ type: "unreachable", ...late(answer) });
+    if (answer.kind === "refused") return send({ type: "foreign" });
+    const { status, did, known } = answer.body;
+    if (status === "approved" && did) return send({ type: "learned", did, known: known ?? null });
+    if (status !== "pending") return send({ type: "returned", status: answer.body, now: now() });
+    if (Date.now() >= until) return send({ type: "lapsed" });
+    await pause(LEARN_EVERY_MS, signal);
+  }
+}
+
+async function comeBack(back: Back, send: Send, signal: AbortSignal): Promise<void> {
+  const { id: challenge_id, responseCode: response_code, issuer: iss } = back;
+  const answer = await api.returned({ challenge_id, response_code, iss }, signal);
+  if (signal.aborted) return;
+  if (answer.kind === "ok") return send({ type: "returned", status: answer.body, now: now() });
+  if (answer.kind === "unreachable" || answer.status === 429)
+    return send({ type: "unreachable", ...late(answer) });
+  send({ type: "lapsed" });
+}
+
+/** The tab that came back completes. The tab where it began looks first whether that is done. */
+async function completeLinked(
+  { challenge, did, cameBack }: Extract<Task, { do: "complete" }>,
+  send: Send,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!cameBack) await untilTold(challenge.id, HEAD_START_MS, signal);
+  await alone(`miid.complete.${challenge.id}`, signal, async () => {
+    if (signal.aborted) return;
+    if (!cameBack) {
+      const session = await api.session(signal);
+      if (signal.aborted) return;
+      if (session.kind === "ok" && (did === null || session.body.did === did))
+        return send({ type: "session_found", session: session.body });
+    }
+    await complete(challenge.id, send, signal);
+  });
+  tellTabs(challenge.id);
 }
 
 async function complete(id: string, send: Send, signal: AbortSignal): Promise<void> {
@@ -160,7 +258,8 @@ async function leave(send: Send, signal: AbortSignal): Promise<void> {
 }
 
 function idle(screen: Screen): boolean {
-  return ["start", "denied", "expired", "crowded", "signed_out"].includes(screen.at);
+  const shown = ["start", "denied", "expired", "crowded", "signed_out", "stopped", "lapsed"];
+  return shown.includes(screen.at);
 }
 
 /** Asks who is signed in without letting a failure disturb what is shown. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { LoginStatus, SessionInfo } from "../gen/protocol";
 import { challengeFrom, opening, pendingOf, step } from "./login";
-import type { Challenge, Event, Screen } from "./login";
+import type { Back, Challenge, Event, Screen } from "./login";
 
 const NOW = Date.parse("2026-11-20T12:00:00.000Z");
 const ID = "019aa0c0-0000-7000-8000-000000000001";
@@ -31,11 +31,31 @@ const session: SessionInfo = {
   expires_at: "2026-12-20T12:00:00.000Z",
 };
 
+const statusOf = (status: LoginStatus["status"], more: Partial<LoginStatus> = {}): LoginStatus => ({
+  challenge_id: ID,
+  status,
+  expires_at: "2026-11-20T12:05:00.000Z",
+  ...more,
+});
 const told = (status: LoginStatus["status"], more: Partial<LoginStatus> = {}): Event => ({
   type: "told",
-  status: { challenge_id: ID, status, expires_at: "2026-11-20T12:05:00.000Z", ...more },
+  status: statusOf(status, more),
 });
-const waiting: Screen = { at: "waiting", challenge, line: "live", takenBack: false };
+const waiting: Screen = {
+  at: "waiting",
+  challenge,
+  line: "live",
+  takenBack: false,
+  wallet: "asked",
+};
+const completing: Screen = { at: "completing", challenge, did: null, cameBack: false };
+const link = `miid://challenge/${ID}?iss=https://gateway.example&s=miid_ls_x`;
+const linkedWaiting: Screen = {
+  ...waiting,
+  challenge: { ...challenge, hint: null, matchCode: null, walletLink: link },
+};
+const back: Back = { id: ID, responseCode: "miid_rc_x", issuer: "https://gateway.example" };
+const returning: Screen = { at: "returning", back, ask: false, stage: "learn", did: null };
 const play = (screen: Screen, ...events: Event[]) => events.reduce(step, screen);
 const late = { type: "unreachable", offline: false, now: NOW, retryAfterMs: null } as const;
 
@@ -168,13 +188,11 @@ describe("a service that does not answer", () => {
     const at = (screen: Screen, event: Event) => play(screen, late, { type: "retry" }, event).at;
     expect(at({ at: "looking" }, { type: "session_found", session })).toBe("signed_in");
     expect(at({ at: "starting", hint: "a" }, { type: "started", challenge })).toBe("waiting");
-    expect(at({ at: "completing", challenge }, { type: "session_found", session })).toBe(
-      "signed_in",
-    );
+    expect(at(completing, { type: "session_found", session })).toBe("signed_in");
   });
 
   it("keeps the approved challenge for a reload", () => {
-    expect(pendingOf(step({ at: "completing", challenge }, late))).toBe(challenge);
+    expect(pendingOf(step(completing, late))).toBe(challenge);
   });
 
   it("only dims the line while the number is shown", () => {
@@ -232,7 +250,7 @@ describe("signed in", () => {
 
   it("notices a cookie that was not kept", () => {
     const event: Event = { type: "session_absent", reason: null, endedAt: null };
-    expect(step({ at: "completing", challenge }, event)).toEqual({
+    expect(step(completing, event)).toEqual({
       at: "start",
       note: "cookie_lost",
     });
@@ -267,6 +285,149 @@ describe("two tabs and reloads", () => {
   });
 });
 
+describe("a link that opens the wallet", () => {
+  const opened: Event = { type: "started", challenge: linkedWaiting.challenge };
+
+  it("leads over the wallet that took it to the way back, and into this tab as well", () => {
+    const screens = [
+      opened,
+      told("pending"),
+      told("pending", { claimed: true }),
+      told("approved", { claimed: true, did: session.did }),
+      told("active", { claimed: true, did: session.did }),
+      { type: "session_found", session } as const,
+    ].reduce<Screen[]>(
+      (screens, event) => [...screens, step(screens.at(-1)!, event)],
+      [step({ at: "start", note: null }, { type: "submitted", hint: null })],
+    );
+    expect(screens.map((screen) => (screen.at === "waiting" ? screen.wallet : screen.at))).toEqual([
+      "starting",
+      "asked",
+      "asked",
+      "claimed",
+      "approved",
+      "completing",
+      "signed_in",
+    ]);
+    expect(screens[5]).toMatchObject({ did: session.did, cameBack: false });
+  });
+
+  it("is asked after when no wallet takes it, and again after the next try", () => {
+    const silent = step(linkedWaiting, { type: "silence", id: ID });
+    expect(silent).toMatchObject({ wallet: "silent" });
+    expect(step(silent, told("pending"))).toMatchObject({ wallet: "silent" });
+    expect(step(silent, { type: "opened_again" })).toMatchObject({ wallet: "asked" });
+    expect(step(silent, told("pending", { claimed: true }))).toMatchObject({ wallet: "claimed" });
+    expect(step(linkedWaiting, { type: "silence", id: "another" })).toBe(linkedWaiting);
+  });
+
+  it("is not asked after once a wallet has it", () => {
+    const claimed = step(linkedWaiting, told("pending", { claimed: true }));
+    expect(step(claimed, { type: "silence", id: ID })).toBe(claimed);
+    // Another instance of the service may be a moment behind.
+    expect(step(claimed, told("pending"))).toMatchObject({ wallet: "claimed" });
+  });
+
+  it("waits again, with the wallet, when the approval is taken back", () => {
+    const again = play(linkedWaiting, told("approved"), told("pending"));
+    expect(again).toMatchObject({ at: "waiting", takenBack: true, wallet: "claimed" });
+  });
+
+  it("can be begun again where its link was lost by a reload, and left for a handle", () => {
+    expect(step(linkedWaiting, { type: "submitted", hint: null })).toEqual({
+      at: "starting",
+      hint: null,
+    });
+    expect(step(linkedWaiting, { type: "cancelled", byHandle: true })).toEqual({
+      at: "start",
+      note: null,
+      byHandle: true,
+    });
+    expect(step(waiting, { type: "submitted", hint: null })).toBe(waiting);
+  });
+
+  it("is the way on where a handle is asked for too often", () => {
+    const crowded: Screen = { at: "crowded", whose: "handle", since: 0, retryAt: 0, hint: "alice" };
+    expect(step(crowded, { type: "submitted", hint: null })).toEqual({
+      at: "starting",
+      hint: null,
+    });
+  });
+});
+
+describe("coming back from the wallet", () => {
+  const learned = (known: boolean | null): Event => ({ type: "learned", did: session.did, known });
+  const back_ = (status: LoginStatus): Event => ({ type: "returned", status, now: NOW });
+  const use: Screen = { ...returning, stage: "use", did: session.did };
+
+  it("begins with learning who approved, whatever this tab remembered", () => {
+    expect(opening(null, { back, ask: false })).toEqual(returning);
+    expect(opening(challenge, { back, ask: true })).toEqual({ ...returning, ask: true });
+    expect(opening(null, "broken")).toEqual({ at: "lapsed" });
+    expect(pendingOf(returning)).toBeNull();
+  });
+
+  it("goes on by itself where the browser came by itself, and asks where it was led", () => {
+    expect(step(returning, learned(null))).toEqual(use);
+    expect(step(returning, learned(true))).toEqual(use);
+    const asked = step({ ...returning, ask: true }, learned(true));
+    expect(asked).toEqual({ at: "confirm", back, did: session.did, known: true, led: true });
+    expect(step(asked, { type: "confirmed" })).toEqual({ ...use, ask: true });
+    expect(step(asked, { type: "not_continued" })).toEqual({ at: "start", note: "not_continued" });
+  });
+
+  it("asks as well where somebody else signed in here the last time", () => {
+    expect(step(returning, learned(false))).toMatchObject({ at: "confirm", led: false });
+  });
+
+  it("completes in this tab, and remembers it for a reload", () => {
+    const done = step(use, back_(statusOf("active", { did: session.did })));
+    expect(done).toMatchObject({ at: "completing", cameBack: true, did: session.did });
+    expect(pendingOf(done)).toMatchObject({ id: ID, streamUrl: `/auth/stream/${ID}` });
+    expect(JSON.stringify(pendingOf(done))).not.toContain("miid_rc_");
+    expect(step(done, { type: "session_found", session }).at).toBe("signed_in");
+    expect(step(use, back_(statusOf("approved"))).at).toBe("completing");
+  });
+
+  it("says that it was stopped where this browser did not begin it", () => {
+    const stranger = step(returning, { type: "foreign" });
+    expect(stranger).toEqual({ ...returning, stage: "use", did: null });
+    const stopped = back_(statusOf("expired", { reason: "other_browser" }));
+    expect(step(stranger, stopped)).toEqual({ at: "stopped" });
+    // In its own browser that is an end like others.
+    expect(step(use, stopped)).toEqual({ at: "expired", reason: "other_browser" });
+  });
+
+  it("never goes on without asking because it is a stranger's", () => {
+    const stranger = step({ ...returning, ask: true }, { type: "foreign" });
+    expect(stranger).toMatchObject({ stage: "use", did: null });
+  });
+
+  it("ends where the way back is dead", () => {
+    expect(step(use, { type: "lapsed" })).toEqual({ at: "lapsed" });
+    expect(step(use, back_(statusOf("pending")))).toEqual({ at: "lapsed" });
+    expect(step(use, back_(statusOf("denied", { reason: "declined" })))).toMatchObject({
+      at: "denied",
+    });
+    expect(step({ at: "lapsed" }, { type: "again" })).toEqual({ at: "start", note: null });
+  });
+
+  it("goes on after a service that did not answer, and asks all the same", () => {
+    const asked = play({ ...returning, ask: true }, late, { type: "retry" }, learned(null));
+    expect(asked).toMatchObject({ at: "confirm", led: true });
+    const away = play(use, late, late, { type: "retry" });
+    expect(away).toMatchObject({ at: "unreachable", trying: true, task: { do: "return" } });
+    expect(step(away, back_(statusOf("active"))).at).toBe("completing");
+    expect(step(away, { type: "cancelled" })).toEqual({ at: "start", note: null });
+  });
+
+  it("is not answered by a session from before", () => {
+    const confirm = step({ ...returning, ask: true }, learned(null));
+    for (const screen of [returning, use, confirm])
+      expect(step(screen, { type: "session_found", session })).toBe(screen);
+  });
+});
+
 describe("every screen with every event", () => {
   it("gives a screen, and leaves what it was given alone", () => {
     const screens: Screen[] = [
@@ -274,11 +435,18 @@ describe("every screen with every event", () => {
       { at: "start", note: null },
       { at: "starting", hint: "alice" },
       waiting,
-      { at: "approved", challenge, line: "live" },
-      { at: "completing", challenge },
+      { at: "approved", challenge, line: "live", did: null },
+      completing,
       { at: "denied", reason: null },
       { at: "expired", reason: null },
       { at: "crowded", whose: "handle", since: NOW, retryAt: NOW, hint: "alice" },
+      linkedWaiting,
+      returning,
+      { ...returning, stage: "use", did: session.did },
+      step(returning, late),
+      { at: "confirm", back, did: session.did, known: null, led: true },
+      { at: "stopped" },
+      { at: "lapsed" },
       step({ at: "looking" }, late),
       { at: "signed_in", session, leaving: false, leavingFailed: false },
       { at: "signed_out", reason: null, endedAt: null },
@@ -299,7 +467,17 @@ describe("every screen with every event", () => {
       told("expired"),
       { type: "line", id: ID, line: "lost" },
       { type: "gone", id: ID },
+      { type: "silence", id: ID },
+      { type: "opened_again" },
+      { type: "learned", did: session.did, known: true },
+      { type: "foreign" },
+      { type: "confirmed" },
+      { type: "not_continued" },
+      { type: "returned", status: statusOf("active"), now: NOW },
+      { type: "returned", status: statusOf("pending"), now: NOW },
+      { type: "lapsed" },
       { type: "cancelled" },
+      { type: "cancelled", byHandle: true },
       { type: "again" },
       { type: "forced_out", reason: null, endedAt: null },
       { type: "leave" },

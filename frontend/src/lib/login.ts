@@ -23,26 +23,60 @@ export interface Challenge {
   expiresAt: number;
 }
 
+/** What the wallet sent this browser back with. It is a secret: it is kept in memory and nowhere else. */
+export interface Back {
+  id: string;
+  responseCode: string;
+  issuer: string;
+}
+
+/** How this tab was opened: by a wallet's way back, by one that cannot be read, or by a person. */
+export type Arrival = { back: Back; ask: boolean } | "broken" | null;
+
 /** Something the service has to answer before the page can go on. */
 export type Task =
-  { do: "look" } | { do: "start"; hint: string } | { do: "complete"; challenge: Challenge };
+  | { do: "look" }
+  | { do: "start"; hint: string | null }
+  | { do: "complete"; challenge: Challenge; did: string | null; cameBack: boolean }
+  | { do: "learn"; back: Back }
+  | { do: "return"; back: Back };
 
 /** Why the form is shown again, where that needs saying. */
-export type Note = "bad_handle" | "refused" | "gone" | "cookie_lost" | "left";
+export type Note =
+  "bad_handle" | "not_offered" | "refused" | "gone" | "cookie_lost" | "not_continued" | "left";
+
+/** What is known of the wallet that a link should open. */
+export type Wallet = "asked" | "silent" | "claimed";
 
 /** Whether we would hear of it if the wallet answered now. */
 export type Line = "connecting" | "live" | "lost";
 
 export type Screen =
   | { at: "looking" }
-  | { at: "start"; note: Note | null }
-  | { at: "starting"; hint: string }
-  | { at: "waiting"; challenge: Challenge; line: Line; takenBack: boolean }
-  | { at: "approved"; challenge: Challenge; line: Line }
-  | { at: "completing"; challenge: Challenge }
+  /** `byHandle`: the person asked for that way. */
+  | { at: "start"; note: Note | null; byHandle?: true }
+  | { at: "starting"; hint: string | null }
+  | { at: "waiting"; challenge: Challenge; line: Line; takenBack: boolean; wallet: Wallet }
+  | { at: "approved"; challenge: Challenge; line: Line; did: string | null }
+  /** `cameBack`: this is the tab that the wallet opened; any other follows it. */
+  | { at: "completing"; challenge: Challenge; did: string | null; cameBack: boolean }
+  /** Back from the wallet; first it is learnt who approved, then the way back is used. */
+  | { at: "returning"; back: Back; ask: boolean; stage: "learn" | "use"; did: string | null }
+  /** `led`: another page may have led here. `known`: as the last time here, or not, or never before. */
+  | { at: "confirm"; back: Back; did: string; known: boolean | null; led: boolean }
+  /** Somebody else began what was approved here. */
+  | { at: "stopped" }
+  /** The way back is used up, taken back or was never one. */
+  | { at: "lapsed" }
   | { at: "denied"; reason: EndReason | null }
   | { at: "expired"; reason: EndReason | null }
-  | { at: "crowded"; whose: "handle" | "address"; since: number; retryAt: number; hint: string }
+  | {
+      at: "crowded";
+      whose: "handle" | "address";
+      since: number;
+      retryAt: number;
+      hint: string | null;
+    }
   | {
       at: "unreachable";
       task: Task;
@@ -52,6 +86,8 @@ export type Screen =
       retryAt: number;
       /** The next attempt is under way. */
       trying: boolean;
+      /** A return from the wallet that goes on afterwards. */
+      returning: Returning | null;
     }
   | { at: "signed_in"; session: SessionInfo; leaving: boolean; leavingFailed: boolean }
   | { at: "signed_out"; reason: RevokeReason | null; endedAt: number | null };
@@ -59,7 +95,7 @@ export type Screen =
 export type Event =
   | { type: "session_found"; session: SessionInfo }
   | { type: "session_absent"; reason: RevokeReason | null; endedAt: number | null }
-  | { type: "submitted"; hint: string }
+  | { type: "submitted"; hint: string | null }
   | { type: "started"; challenge: Challenge }
   | { type: "refused"; note: Note }
   | { type: "crowded"; whose: "handle" | "address"; now: number; retryAfterMs: number | null }
@@ -68,7 +104,15 @@ export type Event =
   | { type: "told"; status: LoginStatus }
   | { type: "line"; id: string; line: Line }
   | { type: "gone"; id: string }
-  | { type: "cancelled" }
+  | { type: "silence"; id: string }
+  | { type: "opened_again" }
+  | { type: "learned"; did: string; known: boolean | null }
+  | { type: "foreign" }
+  | { type: "confirmed" }
+  | { type: "not_continued" }
+  | { type: "returned"; status: LoginStatus; now: number }
+  | { type: "lapsed" }
+  | { type: "cancelled"; byHandle?: true }
   | { type: "again" }
   | { type: "forced_out"; reason: RevokeReason | null; endedAt: number | null }
   | { type: "leave" }
@@ -86,11 +130,9 @@ export function step(screen: Screen, event: Event): Screen {
     case "session_absent":
       return sessionAbsent(screen, event);
     case "submitted":
-      return screen.at === "start" ? { at: "starting", hint: event.hint } : screen;
+      return mayStart(screen) ? { at: "starting", hint: event.hint } : screen;
     case "started":
-      return taskOf(screen)?.do === "start"
-        ? { at: "waiting", challenge: event.challenge, line: "connecting", takenBack: false }
-        : screen;
+      return taskOf(screen)?.do === "start" ? waitingFor(event.challenge) : screen;
     case "refused":
       return taskOf(screen) ? { at: "start", note: event.note } : screen;
     case "crowded": {
@@ -111,12 +153,38 @@ export function step(screen: Screen, event: Event): Screen {
         : screen;
     case "gone":
       return watched(screen)?.id === event.id ? { at: "start", note: "gone" } : screen;
+    case "silence":
+      return screen.at === "waiting" &&
+        screen.challenge.id === event.id &&
+        screen.wallet === "asked"
+        ? { ...screen, wallet: "silent" }
+        : screen;
+    case "opened_again":
+      return screen.at === "waiting" && screen.wallet === "silent"
+        ? { ...screen, wallet: "asked" }
+        : screen;
+    case "learned":
+      return learned(screen, event);
+    case "foreign":
+      // Not begun in this browser. Whether the code is right is the service's to find out: then it stops it.
+      return withReturning(screen, (at) => ({ ...at, stage: "use", did: null }));
+    case "confirmed": {
+      if (screen.at !== "confirm") return screen;
+      const { back, did, led } = screen;
+      return { at: "returning", back, ask: led, stage: "use", did };
+    }
+    case "not_continued":
+      return screen.at === "confirm" ? { at: "start", note: "not_continued" } : screen;
+    case "returned":
+      return withReturning(screen, (at) => returned(at, event.status, event.now));
+    case "lapsed":
+      return withReturning(screen, () => ({ at: "lapsed" }));
     case "cancelled":
-      return pendingOf(screen) || taskOf(screen)?.do === "start"
-        ? { at: "start", note: null }
+      return pendingOf(screen) || returningIn(screen) || taskOf(screen)?.do === "start"
+        ? { at: "start", note: null, ...(event.byHandle ? { byHandle: true } : {}) }
         : screen;
     case "again":
-      return ["denied", "expired", "crowded", "signed_out"].includes(screen.at)
+      return ["denied", "expired", "crowded", "signed_out", "stopped", "lapsed"].includes(screen.at)
         ? { at: "start", note: null }
         : screen;
     case "forced_out":
@@ -145,8 +213,12 @@ export function taskOf(screen: Screen): Task | null {
       return { do: "look" };
     case "starting":
       return { do: "start", hint: screen.hint };
-    case "completing":
-      return { do: "complete", challenge: screen.challenge };
+    case "completing": {
+      const { challenge, did, cameBack } = screen;
+      return { do: "complete", challenge, did, cameBack };
+    }
+    case "returning":
+      return { do: screen.stage === "learn" ? "learn" : "return", back: screen.back };
     case "unreachable":
       return screen.task;
     default:
@@ -165,11 +237,81 @@ export function pendingOf(screen: Screen): Challenge | null {
   return task?.do === "complete" ? task.challenge : watched(screen);
 }
 
-/** Where a page begins: with the challenge it had before a reload, or by asking who is signed in. */
-export function opening(remembered: Challenge | null): Screen {
-  return remembered === null
-    ? { at: "looking" }
-    : { at: "waiting", challenge: remembered, line: "connecting", takenBack: false };
+/** Whether a sign-in is bound to this browser by a link; otherwise it is addressed to somebody. */
+export function isLinked(challenge: Challenge): boolean {
+  return challenge.matchCode === null;
+}
+
+/**
+ * Where a page begins: with what the wallet sent it, with the challenge it had before a reload, or by
+ * asking who is signed in.
+ */
+export function opening(remembered: Challenge | null, arrival: Arrival = null): Screen {
+  if (arrival === "broken") return { at: "lapsed" };
+  if (arrival) return { at: "returning", ...arrival, stage: "learn", did: null };
+  return remembered === null ? { at: "looking" } : waitingFor(remembered);
+}
+
+function waitingFor(challenge: Challenge): Screen {
+  return { at: "waiting", challenge, line: "connecting", takenBack: false, wallet: "asked" };
+}
+
+function mayStart(screen: Screen): boolean {
+  if (screen.at === "waiting") return isLinked(screen.challenge); // after a reload its link is gone
+  return screen.at === "start" || screen.at === "crowded";
+}
+
+type Returning = Extract<Screen, { at: "returning" }>;
+
+/** The return that is under way, also while the service does not answer. */
+function returningIn(screen: Screen): Returning | null {
+  if (screen.at === "returning") return screen;
+  return screen.at === "unreachable" ? screen.returning : null;
+}
+
+function withReturning(screen: Screen, change: (at: Returning) => Screen): Screen {
+  const returning = returningIn(screen);
+  return returning ? change(returning) : screen;
+}
+
+function learned(screen: Screen, { did, known }: { did: string; known: boolean | null }): Screen {
+  return withReturning(screen, (at) => {
+    const { back, ask: led } = at;
+    // Another page may have led here with somebody else's approval; and one who was somebody else the
+    // last time is asked as well, wherever they came from.
+    if (led || known === false) return { at: "confirm", back, did, known, led };
+    return { ...at, stage: "use", did };
+  });
+}
+
+/** What became of the way back. */
+function returned({ back, did }: Returning, status: LoginStatus, now: number): Screen {
+  const reason = status.reason ?? null;
+  switch (status.status) {
+    case "active":
+    case "approved": {
+      const challenge: Challenge = {
+        id: back.id,
+        hint: null,
+        matchCode: null,
+        walletLink: null,
+        streamUrl: `/auth/stream/${encodeURIComponent(back.id)}`,
+        startedAt: now,
+        expiresAt: parseTime(status.expires_at) ?? now,
+      };
+      return { at: "completing", challenge, did: status.did ?? did, cameBack: true };
+    }
+    case "denied":
+      return { at: "denied", reason };
+    case "expired":
+    case "revoked":
+      // Only one who never learnt who approved, for want of the cookie, is told of a stop by the return itself.
+      return reason === "other_browser" && did === null
+        ? { at: "stopped" }
+        : { at: "expired", reason };
+    default:
+      return { at: "lapsed" };
+  }
 }
 
 function sessionFound(screen: Screen, session: SessionInfo): Screen {
@@ -177,6 +319,8 @@ function sessionFound(screen: Screen, session: SessionInfo): Screen {
   // A tab that waits for its own number stays with it: somebody may be signing in as a second
   // person there, and the other tab's session must not take the number from under their eyes.
   if (watched(screen) || taskOf(screen)?.do === "start") return screen;
+  // Nor does a session from before answer whether to go on as somebody else.
+  if (returningIn(screen) || screen.at === "confirm") return screen;
   return { at: "signed_in", session, leaving: false, leavingFailed: false };
 }
 
@@ -205,7 +349,8 @@ function unreachable(
   const attempt = screen.at === "unreachable" ? screen.attempt + 1 : 1;
   const retryAt = event.now + backOff(attempt, event.retryAfterMs);
   const { offline, now: since } = event;
-  return { at: "unreachable", task, attempt, offline, since, retryAt, trying: false };
+  const returning = returningIn(screen);
+  return { at: "unreachable", task, attempt, offline, since, retryAt, trying: false, returning };
 }
 
 function retry(screen: Screen): Screen {
@@ -226,11 +371,12 @@ function told(screen: Screen, told: LoginStatus): Screen {
         challenge: { ...challenge, expiresAt: parseTime(told.expires_at) ?? challenge.expiresAt },
         line: "live",
         takenBack: screen.at === "approved" || (screen.at === "waiting" && screen.takenBack),
+        wallet: told.claimed ? "claimed" : screen.at === "waiting" ? screen.wallet : "claimed",
       };
     case "approved":
-      return { at: "approved", challenge, line: "live" };
+      return { at: "approved", challenge, line: "live", did: told.did ?? null };
     case "active":
-      return { at: "completing", challenge };
+      return { at: "completing", challenge, did: told.did ?? didOf(screen), cameBack: false };
     case "denied":
       return { at: "denied", reason };
     case "expired":
@@ -240,6 +386,10 @@ function told(screen: Screen, told: LoginStatus): Screen {
       // A status of a later version: staying where we are is the only honest thing.
       return screen;
   }
+}
+
+function didOf(screen: Screen): string | null {
+  return screen.at === "approved" ? screen.did : null;
 }
 
 /** The challenge that `/auth/start` opened. */

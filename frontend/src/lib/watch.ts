@@ -12,7 +12,7 @@ export interface Listener {
   gone(): void;
 }
 
-const EVENTS = ["snapshot", "pending", "approved", "active", "denied", "expired"];
+const EVENTS = ["snapshot", "claimed", "pending", "approved", "active", "denied", "expired"];
 
 /** While the stream is down, has not said anything yet, or should have said that time is up. */
 const ASK_EVERY_MS = 2_000;

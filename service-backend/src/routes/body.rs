@@ -43,9 +43,13 @@ pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -
         Ok(Err(_)) => return Err(ErrorCode::BodyTooLarge.into()),
         Err(_) => return Err(Refusal::new(ErrorCode::InvalidRequest).detail("The body took too long.")),
     };
-    json::from_slice(&bytes).map_err(|_| {
-        Refusal::new(ErrorCode::InvalidRequest).detail("The body is not the expected JSON object.")
-    })
+    let wrong =
+        || Refusal::new(ErrorCode::InvalidRequest).detail("The body is not the expected JSON object.");
+    // A list of its members would pass for an object, and an empty one for an empty object.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(wrong());
+    }
+    json::from_slice(&bytes).map_err(|_| wrong())
 }
 
 /// A challenge's id in the path. What is no id is no challenge either.

@@ -14,18 +14,18 @@ use http::{HeaderMap, StatusCode};
 use miid_protocol::browser::LoginStatus;
 use miid_protocol::problem::ErrorCode;
 use miid_protocol::secret::{BrowserSession, Secret};
-use miid_protocol::service::{ChallengeStatus, RevokeReason};
+use miid_protocol::service::{Binding, ChallengeStatus, RevokeReason};
 use miid_protocol::{ChallengeId, Lifetime, SessionId};
 
 use super::body::InPath;
 use super::streams;
-use crate::housekeeping;
 use crate::logins::{GRACE, Login, LoginState};
 use crate::refusal::Refusal;
 use crate::sessions::{Session, TELL_AGAIN};
 use crate::sign_in::Core;
 use crate::store::KnownAs;
 use crate::wakes::Waiter;
+use crate::{events, housekeeping};
 
 /// A completion whose answer was lost can be repeated for so long (section 6).
 const COMPLETE_AGAIN: Lifetime = Lifetime::from_secs(60);
@@ -35,11 +35,13 @@ const TELL_PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// And while an exchange is under way, which may be another instance's, it changes any moment now.
 const LOOK_AGAIN_SOON: Duration = Duration::from_millis(20);
+/// A wallet has taken the link.
+const CLAIMED: &str = "claimed";
 /// Streams of one login: a browser opens six connections to one host at most, all tabs together.
 const STREAMS_PER_LOGIN: usize = 8;
 
 /// The login with this id, if this browser began it. A missing login and somebody else's look alike.
-async fn own(core: &Core, id: ChallengeId, headers: &HeaderMap) -> Result<Login, Refusal> {
+pub(super) async fn own(core: &Core, id: ChallengeId, headers: &HeaderMap) -> Result<Login, Refusal> {
     let not_found = || Refusal::new(ErrorCode::ChallengeNotFound);
     let cookie = core.cookies.login(headers, id).ok_or_else(not_found)?;
     let login = core.store.login(id).await?.ok_or_else(not_found)?;
@@ -52,7 +54,37 @@ pub(super) async fn status(
     InPath(id): InPath,
     headers: HeaderMap,
 ) -> Result<Json<LoginStatus>, Refusal> {
-    Ok(Json(own(&core, id, &headers).await?.seen_at(core.now())))
+    let mut login = own(&core, id, &headers).await?;
+    if look_if_deaf(&core, &login).await? {
+        login = own(&core, id, &headers).await?;
+    }
+    Ok(Json(seen(&core, &login, &headers).await?))
+}
+
+/// A browser that comes back from its wallet must see who approved. Where we do not hear the gateway, it is asked.
+async fn look_if_deaf(core: &Arc<Core>, login: &Login) -> Result<bool, Refusal> {
+    let waits =
+        login.binding == Binding::Linked && matches!(login.state, LoginState::Waiting { approved: None });
+    if !waits || core.link.is_current() {
+        return Ok(false);
+    }
+    match core.gateway.challenge(login.challenge_id).await {
+        Ok(challenge) => events::apply_challenge(core, challenge).await?,
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a linked sign-in cannot be looked at");
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Where it stands, and whether this browser knows who approved it.
+pub(super) async fn seen(core: &Core, login: &Login, headers: &HeaderMap) -> Result<LoginStatus, Refusal> {
+    let mut status = login.seen_at(core.now());
+    if let (Some(did), Some(known)) = (&status.did, core.cookies.known(headers)) {
+        status.known = core.store.last_known(known.hash()).await?.map(|last| last == *did);
+    }
+    Ok(status)
 }
 
 /// `GET /auth/stream/{id}`
@@ -98,6 +130,10 @@ fn watch(
             let Ok(Some(login)) = core.store.login(id).await else { return };
             let now = login.seen_at(core.now());
             if now.status == told.status {
+                if now.claimed && !told.claimed && now.status == ChallengeStatus::Pending {
+                    yield Ok(event(CLAIMED, &now));
+                    told = now;
+                }
                 continue;
             }
             if now.status == ChallengeStatus::Active && told.status == ChallengeStatus::Pending {
@@ -123,7 +159,7 @@ pub(super) async fn complete(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let login = own(&core, id, &headers).await?;
-    let LoginState::Active { session_id } = login.state else {
+    let LoginState::Active { session_id, .. } = login.state else {
         return Err(match login.seen_at(core.now()).status {
             ChallengeStatus::Denied => ErrorCode::ChallengeNotApproved,
             ChallengeStatus::Expired => ErrorCode::ChallengeExpired,
@@ -208,7 +244,7 @@ pub(super) async fn cancel(
         let _ = tokio::time::timeout(TELL_PATIENCE, housekeeping::tell_withdrawal(&core, id)).await;
         return Ok(StatusCode::NO_CONTENT);
     }
-    // Not waiting: over, which is what was wished for, or approved in this very moment.
+    // Not waiting: over, which is what was wished for, or being finished in this very moment.
     match own(&core, id, &headers).await?.state {
         LoginState::Denied(_) | LoginState::Expired(_) => Ok(StatusCode::NO_CONTENT),
         _ => Err(ErrorCode::ChallengeNotPending.into()),

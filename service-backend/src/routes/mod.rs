@@ -2,6 +2,7 @@
 
 mod body;
 mod login;
+mod returned;
 mod session;
 mod start;
 mod streams;
@@ -29,6 +30,7 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(sign_in: &SignIn) -> Rout
         .route(paths::AUTH_START, post(start::start))
         .route(paths::AUTH_STREAM, get(login::stream))
         .route(paths::AUTH_STATUS, get(login::status))
+        .route(paths::AUTH_RETURN, post(returned::returned))
         .route(paths::AUTH_COMPLETE, post(login::complete))
         .route(paths::AUTH_CANCEL, post(login::cancel))
         .route(paths::AUTH_LOGOUT, post(session::logout))

@@ -16,10 +16,11 @@ use miid_protocol::did::DidError;
 use miid_protocol::ids::LoginHintError;
 use miid_protocol::problem::ErrorCode;
 use miid_protocol::secret::Secret;
-use miid_protocol::service::{Challenge, CreateChallenge};
+use miid_protocol::service::{Binding, Challenge, CreateChallenge};
 use miid_protocol::{ChallengeId, Did, Lifetime, LoginHint, paths};
 use sha2::{Digest as _, Sha256};
 
+use crate::gateway::GatewayError;
 use crate::logins::LoginState;
 use crate::refusal::Refusal;
 use crate::sign_in::Core;
@@ -38,12 +39,19 @@ pub(super) async fn start(
     let ip = address::of(&parts, &core.config.trusted_proxies);
     core.starts.allow(ip).map_err(|seconds| Refusal::new(ErrorCode::RateLimited).retry_after_s(seconds))?;
     let hint = parse_hint(super::body::json(&parts.headers, body).await?)?;
-    let hint_digest = core.keys.hint_digest(hint.as_str());
+    let binding = if hint.is_some() { Binding::Addressed } else { Binding::Linked };
+    check_offered(&core, binding)?;
+    let hint_digest = hint.as_ref().map(|hint| core.keys.hint_digest(hint.as_str())).unwrap_or_default();
+    let known_browser = match &hint {
+        Some(hint) => is_known(&core, &parts.headers, hint, &hint_digest).await?,
+        None => false, // nobody is asked for, and nobody's quota counts it
+    };
     let seed = URL_SAFE_NO_PAD.encode(core.outside.random::<32>());
-    let challenge = core
+    let asked = core
         .gateway
         .create_challenge(&CreateChallenge {
-            login_hint: Some(hint.as_str().to_owned()),
+            return_url: hint.is_none().then(|| core.config.return_url.clone()),
+            login_hint: hint.map(|hint| hint.as_str().to_owned()),
             scopes: core.config.scopes.clone(),
             claims: core.config.claims.clone(),
             binding_message: Some(core.config.binding_message()),
@@ -52,24 +60,65 @@ pub(super) async fn start(
             user_agent: parts.headers.get(USER_AGENT).and_then(|value| agent::short(value.to_str().ok()?)),
             ip: ip.map(|ip| ip.to_string()),
             replaces: own_pending(&core, &parts.headers).await?.map(|id| id.to_string()),
-            known_browser: is_known(&core, &parts.headers, &hint, &hint_digest).await?,
+            known_browser,
             ..CreateChallenge::default()
         })
-        .await?;
+        .await;
+    let challenge = match asked {
+        Err(error) if binding == Binding::Linked && error.code() == Some(ErrorCode::InvalidRequest) => {
+            return Err(return_refused(&core, error));
+        }
+        asked => asked?,
+    };
+    if challenge.binding != binding {
+        // Finishing it by the rules of the other kind would be less than what was asked for.
+        tracing::error!(asked = ?binding, got = ?challenge.binding, "the gateway made another kind of challenge");
+        return Err(
+            Refusal::new(ErrorCode::GatewayUnavailable).detail("The gateway answered something else.")
+        );
+    }
     remember(&core, &parts.headers, challenge, seed, hint_digest).await
 }
 
-fn parse_hint(request: StartRequest) -> Result<LoginHint, Refusal> {
-    let Some(text) = request.login_hint else {
-        return Err(Refusal::new(ErrorCode::InvalidRequest)
-            .detail("Say who signs in: login_hint must be a handle or a DID. Sign-in by link is not offered here yet."));
-    };
-    LoginHint::parse(&text).map_err(|error| match error {
+/// `None` opens the wallet on the same machine.
+fn parse_hint(request: StartRequest) -> Result<Option<LoginHint>, Refusal> {
+    let Some(text) = request.login_hint else { return Ok(None) };
+    LoginHint::parse(&text).map(Some).map_err(|error| match error {
         LoginHintError::Did(DidError::Invalid) => ErrorCode::InvalidDid.into(),
         LoginHintError::Did(DidError::Unsupported) => ErrorCode::UnsupportedDidMethod.into(),
         LoginHintError::Handle(_) => Refusal::new(ErrorCode::InvalidRequest)
             .detail("login_hint must be a handle (3 to 32 of a-z 0-9 _ -) or a DID."),
     })
+}
+
+fn check_offered(core: &Core, binding: Binding) -> Result<(), Refusal> {
+    if core.config.bindings.offers(binding) {
+        return Ok(());
+    }
+    Err(Refusal::new(ErrorCode::InvalidRequest).detail(match binding {
+        Binding::Linked => {
+            "Say who signs in: login_hint must be a handle or a DID. Sign-in by link is not offered here."
+        }
+        Binding::Addressed => {
+            "Sign-in is offered by opening the wallet on this machine only: leave login_hint away."
+        }
+    }))
+}
+
+/// Nearly always: nobody registered where the browser comes back to. Said to whoever can do something about it.
+fn return_refused(core: &Core, error: GatewayError) -> Refusal {
+    let detail = match &error {
+        GatewayError::Refused { problem, .. } => problem.detail.clone().unwrap_or_default(),
+        _ => String::new(),
+    };
+    tracing::error!(
+        detail,
+        "the gateway refuses linked sign-in for this service; its return address is registered with: {}",
+        core.config.registration()
+    );
+    Refusal::new(ErrorCode::GatewayUnavailable).detail(
+        "The gateway refuses this service's return address. How to register it stands in the service's log.",
+    )
 }
 
 /// PKCE (RFC 7636).

@@ -13,6 +13,7 @@ pub(crate) struct KnownAs {
     pub(crate) iss: Issuer,
     pub(crate) sub: String,
     pub(crate) did: Did,
+    /// What was typed; empty where nothing was (a linked login), which leaves what was typed before.
     pub(crate) hint_digest: String,
 }
 
@@ -38,6 +39,19 @@ impl Store {
         Ok(row.is_some())
     }
 
+    /// As whom this browser signed in the last time.
+    pub(crate) async fn last_known(&self, browser: SecretHash) -> Result<Option<Did>, StoreError> {
+        let row = self
+            .db
+            .read_one(
+                "-- last_known
+                 SELECT did FROM known_browsers WHERE browser_hash = $1 ORDER BY last_seen DESC LIMIT 1",
+                values![browser.to_text()],
+            )
+            .await?;
+        row.map(|row| Did::parse(&row.text("did")?).map_err(|_| StoreError::Corrupt("a DID"))).transpose()
+    }
+
     /// Remembers a browser under a fresh cookie; what it was known as before moves along.
     pub(crate) async fn remember_browser(
         &self,
@@ -60,7 +74,9 @@ impl Store {
              INSERT INTO known_browsers (browser_hash, iss, sub, did, hint_digest, last_seen)
              VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (browser_hash, iss, sub)
-             DO UPDATE SET did = excluded.did, hint_digest = excluded.hint_digest, last_seen = excluded.last_seen",
+             DO UPDATE SET did = excluded.did, last_seen = excluded.last_seen,
+                           hint_digest = CASE WHEN excluded.hint_digest = '' THEN known_browsers.hint_digest
+                                              ELSE excluded.hint_digest END",
             values![
                 fresh.to_text(),
                 as_whom.iss.as_str(),

@@ -7,7 +7,7 @@ use miid_protocol::{ChallengeId, Did, SessionId, Timestamp};
 use super::db::{Row, StoreError, values};
 use super::{SWEEP_BATCH, Store};
 use crate::finish::Claim;
-use crate::logins::{Exchange, GRACE, Login, LoginState};
+use crate::logins::{Approved, Exchange, GRACE, Login, LoginState};
 use crate::sessions::NewSession;
 
 /// A sign-in that begins.
@@ -21,11 +21,19 @@ pub(crate) struct NewLogin {
     pub(crate) expires_at: Timestamp,
 }
 
-/// What an approval brings.
+/// What an exchange needs: an approval and, for a linked login, what its browser came back with.
 pub(crate) struct Approval {
     pub(crate) did: Did,
     pub(crate) code_sealed: String,
     pub(crate) code_expires_at: Timestamp,
+    /// Present for a linked login, absent for an addressed one; one never passes for the other.
+    pub(crate) response_sealed: Option<String>,
+}
+
+impl Approval {
+    const fn binding(&self) -> Binding {
+        if self.response_sealed.is_some() { Binding::Linked } else { Binding::Addressed }
+    }
 }
 
 impl Store {
@@ -58,20 +66,69 @@ impl Store {
         row.as_ref().map(from_row).transpose()
     }
 
+    /// A wallet took the link. Says whether that is news.
+    pub(crate) async fn claimed(&self, id: ChallengeId, at: Timestamp) -> Result<bool, StoreError> {
+        let changed = self
+            .db
+            .execute(
+                "-- claimed
+                 UPDATE logins SET claimed_at = $2
+                 WHERE challenge_id = $1 AND state = 'waiting' AND claimed_at IS NULL",
+                values![id.to_string(), at],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// A linked login is approved and waits for its browser. Says whether it waited.
+    pub(crate) async fn approved(
+        &self,
+        id: ChallengeId,
+        approved: &Approved,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let changed = self
+            .db
+            .execute(
+                "-- approved
+                 UPDATE logins SET approved_did = $2, code_expires_at = $3, claimed_at = COALESCE(claimed_at, $4)
+                 WHERE challenge_id = $1 AND state = 'waiting' AND binding = 'linked'",
+                values![id.to_string(), approved.did.as_str(), approved.code_expires_at, at],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// The approval of a linked login was taken back before its browser came.
+    pub(crate) async fn taken_back(&self, id: ChallengeId) -> Result<bool, StoreError> {
+        let changed = self
+            .db
+            .execute(
+                "-- taken_back
+                 UPDATE logins SET approved_did = NULL, code_expires_at = NULL
+                 WHERE challenge_id = $1 AND state = 'waiting' AND approved_did IS NOT NULL",
+                values![id.to_string()],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
     /// Everything that still waits for the person.
     pub(crate) async fn waiting_logins(&self, now: Timestamp) -> Result<Vec<ChallengeId>, StoreError> {
         let rows = self
             .db
             .read(
                 "-- waiting_logins
-                 SELECT challenge_id FROM logins WHERE state = 'waiting' AND expires_at > $1",
+                 SELECT challenge_id FROM logins
+                 WHERE state = 'waiting' AND (expires_at > $1 OR code_expires_at > $1)",
                 values![now.millis() - GRACE.millis()],
             )
             .await?;
         rows.iter().map(challenge_id).collect()
     }
 
-    /// waiting → exchanging. Whoever gets `true`, and nobody else, exchanges the code.
+    /// waiting → exchanging. Whoever gets `true`, and nobody else, exchanges the code. A linked login may be
+    /// past the time in which it could be answered: it was, and its code lives longer.
     pub(crate) async fn begin_exchange(
         &self,
         claim: &Claim,
@@ -84,8 +141,10 @@ impl Store {
             .execute(
                 "-- begin_exchange
                  UPDATE logins SET state = 'exchanging', approved_did = $2, code_sealed = $3, code_expires_at = $4,
-                                   exchange_owner = $5, exchange_until = $6, exchange_tries = 1
-                 WHERE challenge_id = $1 AND state = 'waiting' AND expires_at > $7",
+                                   exchange_owner = $5, exchange_until = $6, exchange_tries = 1,
+                                   response_sealed = $8
+                 WHERE challenge_id = $1 AND state = 'waiting' AND binding = $9
+                   AND (expires_at > $7 OR binding = 'linked')",
                 values![
                     claim.id.to_string(),
                     approval.did.as_str(),
@@ -94,6 +153,8 @@ impl Store {
                     claim.owner.as_str(),
                     until,
                     now.millis() - GRACE.millis(),
+                    approval.response_sealed.clone(),
+                    binding_text(approval.binding()),
                 ],
             )
             .await?;
@@ -167,16 +228,19 @@ impl Store {
         Ok(changed == 1)
     }
 
-    /// exchanging → waiting: the approval was taken back.
-    pub(crate) async fn release_exchange(&self, claim: &Claim) -> Result<bool, StoreError> {
+    /// exchanging → waiting: the approval was taken back, or (`approved`) it stands and what the browser
+    /// came back with was wrong.
+    pub(crate) async fn release_exchange(&self, claim: &Claim, approved: bool) -> Result<bool, StoreError> {
         let changed = self
             .db
             .execute(
                 "-- release_exchange
-                 UPDATE logins SET state = 'waiting', approved_did = NULL, code_sealed = NULL,
-                                   code_expires_at = NULL, exchange_owner = NULL, exchange_until = NULL
+                 UPDATE logins SET state = 'waiting', code_sealed = NULL, response_sealed = NULL,
+                                   approved_did = CASE WHEN $3 = 1 THEN approved_did END,
+                                   code_expires_at = CASE WHEN $3 = 1 THEN code_expires_at END,
+                                   exchange_owner = NULL, exchange_until = NULL
                  WHERE challenge_id = $1 AND state = 'exchanging' AND exchange_owner = $2",
-                values![claim.id.to_string(), claim.owner.as_str()],
+                values![claim.id.to_string(), claim.owner.as_str(), i64::from(approved)],
             )
             .await?;
         Ok(changed == 1)
@@ -189,8 +253,8 @@ impl Store {
             .db
             .execute(
                 "-- fail_exchange
-                 UPDATE logins SET state = $3, reason = $4, code_sealed = NULL, exchange_owner = NULL,
-                                   exchange_until = NULL
+                 UPDATE logins SET state = $3, reason = $4, code_sealed = NULL, response_sealed = NULL,
+                                   exchange_owner = NULL, exchange_until = NULL
                  WHERE challenge_id = $1 AND state = 'exchanging' AND exchange_owner = $2",
                 values![claim.id.to_string(), claim.owner.as_str(), state, reason],
             )
@@ -204,8 +268,8 @@ impl Store {
         let changed = tx
             .execute(
                 "-- activate
-                 UPDATE logins SET state = 'active', session_id = $3, code_sealed = NULL, exchange_owner = NULL,
-                                   exchange_until = NULL
+                 UPDATE logins SET state = 'active', session_id = $3, code_sealed = NULL, response_sealed = NULL,
+                                   exchange_owner = NULL, exchange_until = NULL
                  WHERE challenge_id = $1 AND state = 'exchanging' AND exchange_owner = $2",
                 values![claim.id.to_string(), claim.owner.as_str(), session.session_id.to_string()],
             )
@@ -232,7 +296,8 @@ impl Store {
         Ok(changed == 1)
     }
 
-    /// waiting → expired, by the browser's own wish; the gateway hears of it, sooner or later.
+    /// waiting → expired, by the browser's own wish; the gateway hears of it, sooner or later. A linked login
+    /// may be approved by now: it is over all the same, as long as its browser has not come back.
     pub(crate) async fn give_up(&self, id: ChallengeId, retry_at: Timestamp) -> Result<bool, StoreError> {
         let changed = self
             .db
@@ -295,6 +360,14 @@ const fn binding_text(binding: Binding) -> &'static str {
     }
 }
 
+fn binding_of(text: &str) -> Result<Binding, StoreError> {
+    match text {
+        "addressed" => Ok(Binding::Addressed),
+        "linked" => Ok(Binding::Linked),
+        _ => Err(StoreError::Corrupt("a binding")),
+    }
+}
+
 fn ended(state: &LoginState) -> Result<(&'static str, &'static str), StoreError> {
     match state {
         LoginState::Denied(reason) => Ok(("denied", reason.as_str())),
@@ -316,10 +389,16 @@ fn from_row(row: &Row) -> Result<Login, StoreError> {
     };
     let reason = row.opt_text("reason")?.unwrap_or_default();
     let state = match row.text("state")?.as_str() {
-        "waiting" => LoginState::Waiting { approved_by: did()? },
+        "waiting" => LoginState::Waiting {
+            approved: match did()? {
+                Some(did) => Some(Approved { did, code_expires_at: at("code_expires_at")? }),
+                None => None,
+            },
+        },
         "exchanging" => LoginState::Exchanging(Exchange {
             did: did()?.ok_or(StoreError::Corrupt("an exchange without a DID"))?,
             code_sealed: row.text("code_sealed")?,
+            response_sealed: row.opt_text("response_sealed")?,
             code_expires_at: at("code_expires_at")?,
             owner: row.text("exchange_owner")?,
             until: at("exchange_until")?,
@@ -328,6 +407,7 @@ fn from_row(row: &Row) -> Result<Login, StoreError> {
         "active" => LoginState::Active {
             session_id: SessionId::parse(&row.text("session_id")?)
                 .map_err(|_| StoreError::Corrupt("a session_id"))?,
+            did: did()?,
         },
         "denied" => LoginState::Denied(DenyReason::parse(&reason).ok_or(StoreError::Corrupt("a reason"))?),
         "expired" => {
@@ -340,6 +420,8 @@ fn from_row(row: &Row) -> Result<Login, StoreError> {
         cookie_hash: SecretHash::from_text(&row.text("cookie_hash")?).ok_or(StoreError::Corrupt("a hash"))?,
         seed: row.text("seed")?,
         hint_digest: row.text("hint_digest")?,
+        binding: binding_of(&row.text("binding")?)?,
+        claimed: row.opt_int("claimed_at")?.is_some(),
         state,
         expires_at: at("expires_at")?,
     })

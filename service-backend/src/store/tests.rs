@@ -7,7 +7,7 @@ use miid_protocol::{ChallengeId, Did, Issuer, Lifetime, SessionId, SigningKey, T
 
 use super::*;
 use crate::finish::Claim;
-use crate::logins::LoginState;
+use crate::logins::{Approved, LoginState};
 use crate::outside::Outside;
 use crate::sessions::{End, NewSession};
 
@@ -32,7 +32,15 @@ fn claim(n: u32, owner: &str) -> Claim {
 }
 
 fn approval() -> Approval {
-    Approval { did: did(), code_sealed: "sealed".into(), code_expires_at: at(120_000) }
+    Approval { did: did(), code_sealed: "sealed".into(), code_expires_at: at(120_000), response_sealed: None }
+}
+
+fn returned() -> Approval {
+    Approval { response_sealed: Some("sealed too".into()), ..approval() }
+}
+
+fn approved() -> Approved {
+    Approved { did: did(), code_expires_at: at(400_000) }
 }
 
 fn session(n: u32) -> NewSession {
@@ -53,12 +61,16 @@ fn session(n: u32) -> NewSession {
 }
 
 async fn open_login(store: &Store, n: u32) {
+    open(store, n, Binding::Addressed).await;
+}
+
+async fn open(store: &Store, n: u32, binding: Binding) {
     let login = NewLogin {
         challenge_id: challenge(n),
         cookie_hash: Secret::<LoginCookie>::from_bytes([1; 32]).hash(),
         seed: "seed".into(),
         hint_digest: "hint".into(),
-        binding: Binding::Addressed,
+        binding,
         created_at: at(0),
         expires_at: at(300_000),
     };
@@ -157,11 +169,13 @@ async fn only_the_owner_of_an_exchange_finishes_it() {
             store.session(session_id(1)).await.expect("reads").is_none(),
             "nothing of the lost one remains"
         );
-        assert!(!store.release_exchange(&claim(1, "b")).await.expect("answers"));
+        assert!(!store.release_exchange(&claim(1, "b"), false).await.expect("answers"));
         assert!(!store.end_login(id, &LoginState::Denied(DenyReason::Declined)).await.expect("answers"));
         assert!(store.activate(&claim(1, "a"), &session(1)).await.expect("answers"));
         assert!(!store.activate(&claim(1, "a"), &session(2)).await.expect("answers"));
-        assert!(matches!(state(store, 1).await, LoginState::Active { session_id: s } if s == session_id(1)));
+        assert!(
+            matches!(state(store, 1).await, LoginState::Active { session_id: s, .. } if s == session_id(1))
+        );
         let session = store.session(session_id(1)).await.expect("reads").expect("a session");
         assert_eq!(session.claims["name"], "앨리스");
         assert_eq!(session.requested_claims, ["name", "email"]);
@@ -213,10 +227,93 @@ async fn a_taken_back_approval_waits_again() {
         let store = &stores[0];
         open_login(store, 1).await;
         assert!(store.begin_exchange(&claim(1, "a"), &approval(), at(10), at(20)).await.expect("answers"));
-        assert!(store.release_exchange(&claim(1, "a")).await.expect("answers"));
-        assert!(matches!(state(store, 1).await, LoginState::Waiting { approved_by: None }));
+        assert!(store.release_exchange(&claim(1, "a"), false).await.expect("answers"));
+        assert!(matches!(state(store, 1).await, LoginState::Waiting { approved: None }));
         assert!(store.begin_exchange(&claim(1, "b"), &approval(), at(10), at(20)).await.expect("answers"));
         assert!(store.replace_code(&claim(1, "b"), &approval()).await.expect("answers"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_linked_login_is_claimed_approved_and_taken_back_while_it_waits_and_no_longer() {
+    on_both(async |stores| {
+        let (store, other) = (&stores[0], &stores[stores.len() - 1]);
+        open(store, 1, Binding::Linked).await;
+        let id = challenge(1);
+        let claims = [
+            store.claimed(id, at(5)).await.expect("answers"),
+            other.claimed(id, at(6)).await.expect("answers"),
+        ];
+        assert_eq!(claims, [true, false]);
+        assert!(store.login(id).await.expect("reads").expect("a login").claimed);
+        assert!(store.approved(id, &approved(), at(10)).await.expect("answers"));
+        assert!(
+            matches!(state(other, 1).await, LoginState::Waiting { approved: Some(a) } if a == approved())
+        );
+        // Past the time in which it could be answered it still waits for its browser.
+        assert_eq!(store.waiting_logins(at(350_000)).await.expect("reads"), [id]);
+        assert!(store.waiting_logins(at(401_000)).await.expect("reads").is_empty());
+        assert!(store.taken_back(id).await.expect("answers"));
+        assert!(!other.taken_back(id).await.expect("answers"));
+        assert!(matches!(state(store, 1).await, LoginState::Waiting { approved: None }));
+
+        assert!(store.approved(id, &approved(), at(20)).await.expect("answers"));
+        assert!(
+            store
+                .begin_exchange(&claim(1, "a"), &returned(), at(350_000), at(360_000))
+                .await
+                .expect("answers")
+        );
+        // What is told late finds it on its way.
+        assert!(!other.taken_back(id).await.expect("answers"));
+        assert!(!other.approved(id, &approved(), at(30)).await.expect("answers"));
+        assert!(!other.give_up(id, at(40)).await.expect("answers"));
+        assert!(matches!(
+            state(store, 1).await,
+            LoginState::Exchanging(e) if e.response_sealed.as_deref() == Some("sealed too")
+        ));
+        // A wrong code: the approval stands, and nothing of the attempt is kept.
+        assert!(store.release_exchange(&claim(1, "a"), true).await.expect("answers"));
+        assert!(matches!(state(other, 1).await, LoginState::Waiting { approved: Some(_) }));
+        assert!(store.begin_exchange(&claim(1, "b"), &returned(), at(10), at(20)).await.expect("answers"));
+        assert!(store.activate(&claim(1, "b"), &session(1)).await.expect("answers"));
+        assert!(matches!(state(store, 1).await, LoginState::Active { did: Some(d), .. } if d == did()));
+        assert!(!store.claimed(id, at(50)).await.expect("answers"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_login_of_one_kind_is_never_exchanged_as_the_other() {
+    on_both(async |stores| {
+        let store = &stores[0];
+        open(store, 1, Binding::Linked).await;
+        open(store, 2, Binding::Addressed).await;
+        // Without what its browser brings back, whatever an event calls it.
+        assert!(!store.begin_exchange(&claim(1, "a"), &approval(), at(10), at(20)).await.expect("answers"));
+        assert!(!store.begin_exchange(&claim(2, "a"), &returned(), at(10), at(20)).await.expect("answers"));
+        assert!(!store.approved(challenge(2), &approved(), at(10)).await.expect("answers"));
+        for n in [1, 2] {
+            assert!(matches!(state(store, n).await, LoginState::Waiting { approved: None }));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_returns_over_all_instances_one_exchanges() {
+    on_both(async |stores| {
+        open(&stores[0], 1, Binding::Linked).await;
+        let attempts = (0..32).map(|n| {
+            let store = &stores[n % stores.len()];
+            async move {
+                let claim = claim(1, &format!("instance {n}"));
+                store.begin_exchange(&claim, &returned(), at(10), at(20)).await.expect("answers")
+            }
+        });
+        let won = futures_util::future::join_all(attempts).await;
+        assert_eq!(won.into_iter().filter(|won| *won).count(), 1);
     })
     .await;
 }
@@ -270,6 +367,14 @@ async fn a_browser_is_known_by_did_and_by_what_was_typed() {
             assert!(store.is_known(hash(2), None, hint).await.expect("reads"));
         }
         assert!(store.is_known(hash(2), Some(&did()), "other").await.expect("reads"));
+        // A linked sign-in, where nothing was typed, forgets nothing of it.
+        store.remember_browser(Some(hash(2)), hash(2), &known_as("a", ""), at(3)).await.expect("remembers");
+        assert!(store.is_known(hash(2), None, "alice").await.expect("reads"));
+        let other = Did::of(&SigningKey::from_bytes(&[8; 32]).verifying_key());
+        let as_other = KnownAs { did: other.clone(), ..known_as("c", "carol") };
+        store.remember_browser(Some(hash(2)), hash(2), &as_other, at(4)).await.expect("remembers");
+        assert_eq!(store.last_known(hash(2)).await.expect("reads"), Some(other));
+        assert_eq!(store.last_known(hash(9)).await.expect("reads"), None);
         assert!(!store.is_known(hash(2), None, "other").await.expect("reads"));
         for n in 0..20 {
             let as_whom = known_as(&format!("p{n}"), &format!("h{n}"));

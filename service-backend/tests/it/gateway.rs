@@ -50,6 +50,18 @@ pub struct Book {
     pub introspections: usize,
     pub withdrawn: Vec<ChallengeId>,
     pub script: VecDeque<Exchange>,
+    /// Where browsers may come back to; anywhere while this is empty.
+    pub return_urls: Vec<String>,
+    /// The right response code of each approval.
+    pub responses: HashMap<ChallengeId, String>,
+    /// What withdrawals brought along.
+    pub stopped: Vec<(ChallengeId, String)>,
+    /// Who approves from here on; 0 is [`did`].
+    pub approver: u8,
+    /// What the next challenges are, whatever was asked for.
+    pub other_binding: Option<Binding>,
+    /// Approvals are written down and not told.
+    pub silent: bool,
     /// Refuses the next challenge.
     pub refuse: Option<(ErrorCode, u64)>,
     /// Denies the next challenge before it is answered.
@@ -63,6 +75,8 @@ pub struct Book {
     pub garbled: HashSet<usize>,
     /// Streams open and tell nothing.
     pub mute: bool,
+    /// Nobody gets a stream; everything else is answered.
+    pub streams_down: bool,
     /// Streams that were opened.
     pub streams: usize,
     /// The lists are not answered.
@@ -82,7 +96,11 @@ pub struct Gateway {
 }
 
 pub fn did() -> Did {
-    Did::of(&SigningKey::from_bytes(&[9; 32]).verifying_key())
+    did_of(0)
+}
+
+fn did_of(approver: u8) -> Did {
+    Did::of(&SigningKey::from_bytes(&[9 + approver; 32]).verifying_key())
 }
 
 impl Gateway {
@@ -121,23 +139,43 @@ impl Gateway {
         self.change(|book| book.down = down);
     }
 
+    /// A wallet takes the link.
+    pub fn claim(&self, id: ChallengeId) {
+        self.change(|book| {
+            book.log.push(ServiceEvent::ChallengeClaimed(ChallengeAt { challenge_id: id, at: later(0) }));
+        });
+    }
+
+    /// Approves a linked challenge; what the browser then comes back with.
+    pub fn approve_linked(&self, id: ChallengeId) -> serde_json::Value {
+        self.approve(id);
+        let response = self.book().responses[&id].clone();
+        serde_json::json!({ "challenge_id": id, "response_code": response, "iss": self.url })
+    }
+
     pub fn approve(&self, id: ChallengeId) -> String {
         self.change(|book| {
             let code = secret(book, "miid_ac_");
+            let response = secret(book, "miid_rc_");
+            let did = did_of(book.approver);
+            book.responses.insert(id, response);
             let (challenge, _) = book.challenges.get_mut(&id).expect("a challenge");
+            let binding = challenge.binding;
             challenge.status = ChallengeStatus::Approved;
             challenge.authorization_code = Some(code.clone());
             challenge.code_expires_at = Some(later(120));
-            challenge.did = Some(did());
+            challenge.did = Some(did.clone());
             let event = ServiceEvent::ChallengeVerified(ChallengeVerified {
                 challenge_id: id,
                 authorization_code: Some(code.clone()),
                 code_expires_at: later(120),
-                binding: Binding::Addressed,
-                did: did(),
+                binding,
+                did,
                 at: later(0),
             });
-            book.log.push(event);
+            if !book.silent {
+                book.log.push(event);
+            }
             book.codes.insert(code.clone(), (id, None));
             code
         })
@@ -280,16 +318,28 @@ fn created(gateway: &Gateway, asked: CreateChallenge) -> (Response, bool) {
         return ((([("retry-after", retry_after.to_string())]), refuse(code)).into_response(), false);
     }
     let challenge_id = ChallengeId::parse(&book.next_id()).expect("an id");
+    if asked.login_hint.is_some() == asked.return_url.is_some() {
+        return (refuse(ErrorCode::InvalidRequest), false);
+    }
+    let is_linked = asked.login_hint.is_none();
+    if is_linked
+        && !book.return_urls.is_empty()
+        && !book.return_urls.contains(&asked.return_url.clone().expect("one"))
+    {
+        return (refuse(ErrorCode::InvalidRequest), false);
+    }
+    let link = secret(&mut book, "miid_ls_");
+    let issuer = &gateway.url;
     let challenge = Challenge {
         challenge_id,
         nonce: "nonce".into(),
         request: "{}".into(),
         status: ChallengeStatus::Pending,
         reason: None,
-        binding: Binding::Addressed,
+        binding: book.other_binding.unwrap_or(if is_linked { Binding::Linked } else { Binding::Addressed }),
         expires_at: later(300),
-        match_code: Some("47".into()),
-        wallet_link: None,
+        match_code: (!is_linked).then(|| "47".into()),
+        wallet_link: is_linked.then(|| format!("miid://challenge/{challenge_id}?iss={issuer}&s={link}")),
         authorization_code: None,
         code_expires_at: None,
         did: None,
@@ -314,12 +364,38 @@ async fn show(State(gateway): State<Gateway>, Path(id): Path<ChallengeId>) -> Re
     }
 }
 
-async fn withdraw(State(gateway): State<Gateway>, Path(id): Path<ChallengeId>) -> Response {
+async fn withdraw(
+    State(gateway): State<Gateway>,
+    Path(id): Path<ChallengeId>,
+    Json(asked): Json<Withdraw>,
+) -> Response {
     let mut book = gateway.book();
-    book.withdrawn.push(id);
-    match book.challenges.get(&id) {
-        Some((challenge, _)) => Json(challenge).into_response(),
-        None => refuse(ErrorCode::ChallengeNotFound),
+    let right = book.responses.get(&id).cloned();
+    let mut reason = ExpireReason::Withdrawn;
+    if let Some(response) = asked.response_code {
+        if right.as_ref() != Some(&response) {
+            return refuse(ErrorCode::WrongResponseCode);
+        }
+        book.stopped.push((id, response));
+        reason = ExpireReason::OtherBrowser;
+    } else {
+        book.withdrawn.push(id);
+    }
+    let Some((challenge, _)) = book.challenges.get_mut(&id) else {
+        return refuse(ErrorCode::ChallengeNotFound);
+    };
+    match challenge.status {
+        ChallengeStatus::Pending | ChallengeStatus::Approved => {
+            challenge.status = ChallengeStatus::Expired;
+            challenge.reason = Some(EndReason::Expired(reason));
+            challenge.authorization_code = None;
+            let challenge = challenge.clone();
+            let event = ChallengeExpired { challenge_id: id, reason, at: later(0) };
+            book.log.push(ServiceEvent::ChallengeExpired(event));
+            Json(challenge).into_response()
+        }
+        ChallengeStatus::Expired => Json(challenge.clone()).into_response(),
+        _ => refuse(ErrorCode::ChallengeNotPending),
     }
 }
 
@@ -358,6 +434,10 @@ async fn sessions(State(gateway): State<Gateway>, uri: http::Uri) -> Response {
 }
 
 async fn events(State(gateway): State<Gateway>, headers: HeaderMap) -> Response {
+    if gateway.book().streams_down {
+        gateway.change(|book| book.turned_away += 1);
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
     let head = gateway.book().log.len();
     let asked = headers
         .get("last-event-id")
@@ -377,7 +457,7 @@ async fn events(State(gateway): State<Gateway>, headers: HeaderMap) -> Response 
                 let book = gateway.book();
                 (book.log[position..].to_vec(), book.down, book.mute, book.garbled.clone())
             };
-            if down {
+            if down || gateway.book().streams_down {
                 return;
             }
             for event in new.into_iter().filter(|_| !mute) {
@@ -429,6 +509,10 @@ fn exchanged(gateway: &Gateway, asked: TokenRequest, script: Option<Exchange>) -
     let (challenge, code_challenge) = book.challenges.get(&id).cloned().expect("a challenge");
     let verifier = asked.code_verifier.expect("a verifier");
     assert_eq!(URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier)), code_challenge, "PKCE");
+    // Service, verifier, response code, reuse (section 4).
+    if challenge.binding == Binding::Linked && asked.response_code != book.responses.get(&id).cloned() {
+        return refuse(ErrorCode::WrongResponseCode);
+    }
     if let Some(session) = spent {
         book.revoke(session, RevokeReason::CodeReuse);
         return refuse(ErrorCode::InvalidGrant);
@@ -452,6 +536,7 @@ fn exchanged(gateway: &Gateway, asked: TokenRequest, script: Option<Exchange>) -
 }
 
 fn tokens(issuer: &str, book: &mut Book, session_id: SessionId) -> TokenResponse {
+    let (did, sub) = (did_of(book.approver), format!("sub-{}", 1 + book.approver));
     let payload = serde_json::json!({ "iss": Issuer::parse(issuer).expect("an issuer"), "jti": book.serial });
     let access_token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload.to_string()));
     let refresh_token = secret(book, "miid_rt_");
@@ -464,8 +549,8 @@ fn tokens(issuer: &str, book: &mut Book, session_id: SessionId) -> TokenResponse
         session_id,
         session_expires_at: Some(later(30 * 86_400)),
         scope: "profile".into(),
-        sub: "sub-1".into(),
-        did: did(),
+        sub,
+        did,
         claims: [("name".to_owned(), "Alice".to_owned())].into(),
         claims_verified: false,
         statement: "s".into(),

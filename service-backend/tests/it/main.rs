@@ -4,6 +4,9 @@
 mod completing;
 mod exchange;
 mod gateway;
+mod linked;
+mod linked_strangers;
+mod linked_twice;
 mod program;
 mod refusals;
 mod sessions;

@@ -68,6 +68,8 @@ fn what_it_cannot_start_with_it_says_in_words() {
         (vec!["--gateway-url", "http://gateway.example"], "gateway URL"),
         (vec!["--public-url", "http://127.0.0.1:1/"], "public URL"),
         (vec!["--listen", "0.0.0.0:0"], "--public-url is missing"),
+        (vec!["--return-url", "http://127.0.0.1:1/auth/return"], "return URL"),
+        (vec!["--binding", "both"], "any, linked or addressed"),
         (vec!["--claims", "Name"], "claims"),
         (vec!["--client-id", "X"], "client id"),
         (vec!["--client-secret-file", "/no/such"], "cannot be read"),

@@ -13,8 +13,6 @@ async fn hints_that_are_none_are_refused_by_name() {
     ] {
         browser.try_start(hint).await.refused(400, code);
     }
-    let link = browser.request(reqwest::Method::POST, "/auth/start").json(&serde_json::json!({}));
-    browser.send(link).await.refused(400, "invalid_request");
     assert!(world.gateway.book().created.is_empty());
 }
 
@@ -58,7 +56,7 @@ async fn other_sites_and_other_hosts_are_refused() {
     let client = reqwest::Client::new();
     let url = &world.service.url;
     let mut browser = world.browser();
-    for path in ["/auth/start", "/auth/logout", "/auth/cancel/x", "/auth/complete/x"] {
+    for path in ["/auth/start", "/auth/return", "/auth/logout", "/auth/cancel/x", "/auth/complete/x"] {
         for request in [
             client.post(format!("{url}{path}")),
             client.post(format!("{url}{path}")).header("origin", "https://evil.example"),
@@ -71,8 +69,10 @@ async fn other_sites_and_other_hosts_are_refused() {
     }
     let rebound = client.get(format!("{url}/session")).header("host", "evil.example");
     browser.send(rebound).await.refused(403, "cross_site_request");
-    let page = client.get(format!("{url}/")).header("host", "evil.example");
-    browser.send(page).await.refused(403, "cross_site_request");
+    for path in ["/", "/auth/return"] {
+        let page = client.get(format!("{url}{path}")).header("host", "evil.example");
+        browser.send(page).await.refused(403, "cross_site_request");
+    }
     let without_origin = client.post(format!("{url}/auth/logout")).header("sec-fetch-site", "same-origin");
     let answer = browser.send(without_origin).await.expect(204);
     assert!(!answer.headers.keys().any(|name| name.as_str().starts_with("access-control")));

@@ -94,7 +94,8 @@ pub async fn serve(
     change(&mut config);
     let pages = folder.path().join("pages");
     std::fs::create_dir_all(pages.join("assets")).expect("a folder");
-    std::fs::write(pages.join("index.html"), "<!doctype html>shop").expect("a page");
+    std::fs::write(pages.join("index.html"), "<!doctype html><html><head><title>shop</title></head></html>")
+        .expect("a page");
     std::fs::write(pages.join("assets/app.js"), "1").expect("a page");
     let sign_in = SignIn::connect(config).await.expect("connects");
     let app = demo::app(&sign_in, &pages);
@@ -198,6 +199,22 @@ impl Browser {
     pub async fn start(&mut self, hint: &str) -> ChallengeId {
         let answer = self.try_start(hint).await.expect(201);
         serde_json::from_value::<StartResponse>(answer.body).expect("a start").challenge_id
+    }
+
+    pub async fn try_start_linked(&mut self) -> Answer {
+        let request = self.request(reqwest::Method::POST, "/auth/start").json(&json!({}));
+        self.send(request).await
+    }
+
+    pub async fn start_linked(&mut self) -> ChallengeId {
+        let answer = self.try_start_linked().await.expect(201);
+        serde_json::from_value::<StartResponse>(answer.body).expect("a start").challenge_id
+    }
+
+    /// `POST /auth/return`
+    pub async fn come_back(&mut self, with: &Value) -> Answer {
+        let request = self.request(reqwest::Method::POST, "/auth/return").json(with);
+        self.send(request).await
     }
 
     pub async fn status(&mut self, id: ChallengeId) -> LoginStatus {

@@ -1,5 +1,5 @@
 import type { RevokeReason } from "../../gen/protocol";
-import type { Note } from "../login";
+import type { Note, Wallet } from "../login";
 
 /** A sentence with its heading. */
 export interface Message {
@@ -17,6 +17,10 @@ export const en = {
   start: {
     title: "Sign in with your wallet",
     text: "No password: you approve in your wallet.",
+    open: "Open in wallet",
+    opening: "Opening…",
+    or: "or",
+    elsewhere: "Wallet on another computer?",
     label: "Your handle",
     hint: "The name you chose in your wallet",
     go: "Continue",
@@ -27,20 +31,19 @@ export const en = {
   },
   notes: {
     bad_handle: "That handle was not accepted. Check how you spell it in your wallet.",
+    not_offered: "Opening the wallet from here is not offered. Type your handle instead.",
     refused:
       "The service turned this request down. Nothing was lost: reload the page and try again.",
     gone: "The earlier request is no longer there. Start again.",
     cookie_lost:
       "You approved, but this browser did not keep the sign-in. Allow cookies for this site, then start again.",
+    not_continued: "Stopped. Nobody was signed in here.",
     left: "You are signed out.",
   } satisfies Record<Note, string>,
 
   waiting: {
     title: "Type this number in your wallet",
     text: "Your wallet will ask you for it.",
-    linkedTitle: "Approve in your wallet",
-    linkedText: "Your wallet shows who is asking, and for what.",
-    openWallet: "Open in wallet",
     number: (digits: string) => `Number: ${digits}`,
     left: (time: string) => `${time} left`,
     leftSpoken: (seconds: number) =>
@@ -52,6 +55,57 @@ export const en = {
     takenBack: "You took your approval back. The number is still good.",
     lost: "Connection lost, reconnecting…",
     live: "Connected again",
+  },
+  linked: {
+    asked: { title: "Look at your wallet", text: "It asks whether you want to continue." },
+    silent: {
+      title: "Did your wallet not open?",
+      text: "Nothing is lost: open it again, or take the other way.",
+    },
+    claimed: {
+      title: "Your wallet has it",
+      text: "Read there who is asking for what, and approve.",
+    },
+  } satisfies Record<Wallet, Message>,
+  linkedWays: {
+    open: "Open in wallet",
+    again: "Open again",
+    restart: "Start again",
+    handle: "Use a handle instead",
+    get: "No wallet on this computer? The MiID README says how to get one.",
+    takenBack: "You took your approval back. You can still approve.",
+  },
+  comingBack: {
+    title: "Approved",
+    text: "Your browser comes back here by itself.",
+    as: "Approved by",
+    help: "Nothing happens? Open the browser again from your wallet. If another browser opens, start again in that one.",
+  },
+  returning: {
+    title: "Back from your wallet",
+    text: "Signing you in…",
+    as: "Approved by",
+  },
+  confirm: {
+    short: "Continue?",
+    title: (who: string) => `Continue as ${who}?`,
+    known: {
+      same: "The same identity as the last time in this browser.",
+      other: "Not the identity that signed in here the last time.",
+      never: "Nobody has signed in with this browser before.",
+    },
+    led: "Another page led you here. Continue only if you have just approved in your own wallet.",
+    own: "Continue only if this is your own identity.",
+    go: "Continue",
+    stop: "No, stop",
+  },
+  stopped: {
+    title: "This sign-in was stopped",
+    text: "Somebody began it in another browser, so nobody was signed in. If that was you, start again in this one.",
+  },
+  lapsed: {
+    title: "This way back no longer works",
+    text: "The approval was taken back, ran out or was used already. Nobody was signed in by it. Start again.",
   },
   approved: {
     title: "You approved",
@@ -77,7 +131,7 @@ export const en = {
   expired: {
     timeout: {
       title: "Time ran out",
-      text: "Nobody approved in time, so the number no longer works. Start again for a new one.",
+      text: "Nobody approved in time, so nobody was signed in. Start again for a new request.",
     },
     code_timeout: {
       title: "Approved, but not finished",
@@ -89,22 +143,22 @@ export const en = {
     },
     withdrawn: {
       title: "The request was cancelled",
-      text: "Its number no longer works, and nobody was signed in. Start again when you are ready.",
+      text: "Nobody was signed in. Start again when you are ready.",
     },
     other_browser: {
-      title: "Approved in another browser",
-      text: "The approval did not come back to this one, so the request was ended to keep you safe. Start again.",
+      title: "Stopped to keep you safe",
+      text: "Somebody opened this sign-in in another browser, so it was stopped. Start again.",
     },
     other: {
       title: "The request has ended",
-      text: "Its number no longer works, and nobody was signed in. Start again.",
+      text: "Nobody was signed in. Start again.",
     },
   } satisfies Record<string, Message>,
 
   crowded: {
     handle: {
       title: "Too many open requests",
-      text: "Someone is asking for this handle a lot. Requests already in your wallet still work.",
+      text: "Someone is asking for this handle a lot. “Open in wallet” still works.",
     },
     address: {
       title: "Too many tries",
