@@ -21,7 +21,7 @@ export const DID = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
 
 export const LINK = `miid://challenge/${ID}?iss=http://127.0.0.1:14000&s=miid_ls_${"A".repeat(43)}`;
 /** Where a wallet sends the browser back to. */
-export const RETURN = `auth/return#challenge_id=${ID}&response_code=miid_rc_${"B".repeat(43)}&iss=http://127.0.0.1:14000`;
+export const RETURN = `auth/return#challenge_id=${ID}&response_code=miid_rc_${"B".repeat(43)}&iss=http://127.0.0.1:14000&did=${DID}`;
 
 const inMs = (ms) => new Date(Date.now() + ms).toISOString();
 
@@ -57,7 +57,8 @@ export async function startMockService(dist) {
     arrival: null,
     /** What `POST /auth/return` answers: a problem, or where the sign-in then stands. */
     returned: { status: "active", reason: undefined },
-    knownAs: undefined,
+    /** What `GET /auth/status` answers instead. */
+    statusRefused: null,
     calls: [],
   };
   const logins = new Set();
@@ -69,8 +70,7 @@ export async function startMockService(dist) {
     expires_at: state.expiresAt,
     ...(state.reason ? { reason: state.reason } : {}),
     ...(state.claimed ? { claimed: true } : {}),
-    ...(state.did && ["approved", "active"].includes(state.status) ? { did: state.did } : {}),
-    ...(state.knownAs === undefined ? {} : { known: state.knownAs }),
+    ...(state.did && state.status === "active" ? { did: state.did } : {}),
   });
   const isFinal = () => ["active", "denied", "expired"].includes(state.status);
 
@@ -171,6 +171,7 @@ export async function startMockService(dist) {
         stream(response, logins);
         return event(response, "snapshot", snapshot(), isFinal());
       case `GET /auth/status/${ID}`:
+        if (state.statusRefused) return problem(response, ...state.statusRefused);
         if (!state.known) return problem(response, 404, "challenge_not_found");
         return json(response, 200, snapshot());
       case `POST /auth/complete/${ID}`:

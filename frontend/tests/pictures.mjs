@@ -19,9 +19,8 @@ const only = process.argv[2] ?? "";
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const out = here("../pictures/");
 
-const LOOKS = ["light", "dark"].flatMap((scheme) =>
-  ["en-GB", "ko-KR"].map((locale) => ({ scheme, locale })),
-);
+const SCHEMES = ["light", "dark"];
+const [EN, KO] = ["en-GB", "ko-KR"];
 /** A scene mostly waits for the page, so a few of them share a core well. */
 const AT_ONCE = 3;
 const WIDE = { width: 640, height: 720 };
@@ -37,12 +36,13 @@ const browser = await chromium.launch({
 try {
   const jobs = [
     ...scenes.flatMap((scene) =>
-      LOOKS.map((look) => ({ name: scene.name, run: () => draw(scene, look) })),
+      [EN, KO].map((locale) => ({ name: scene.name, run: (pages) => draw(pages, scene, locale) })),
     ),
     ...Object.entries(behaviours).map(([name, play]) => ({ name, run: () => behave(name, play) })),
   ].filter(({ name }) => name.includes(only));
   const worker = async () => {
-    for (let job = jobs.shift(); job; job = jobs.shift()) await job.run();
+    const pages = new Map();
+    for (let job = jobs.shift(); job; job = jobs.shift()) await job.run(pages);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
 } finally {
@@ -52,56 +52,103 @@ for (const failure of failures) console.error(`✗ ${failure}`);
 console.log(failures.length === 0 ? "all well" : `${failures.length} failed`);
 process.exitCode = failures.length === 0 ? 0 : 1;
 
-async function draw(scene, { scheme, locale }) {
-  const name = `${scene.name}.${locale.slice(0, 2)}.${scheme}`;
-  const options = { colorScheme: scheme, locale, viewport: WIDE, reducedMotion: "reduce" };
-  await inPage(name, options, scene.before, async (page, service) => {
+/** Plays a scene once in a language, and looks at it in every way: reaching it takes longer than a picture. */
+async function draw(pages, scene, locale) {
+  const base = `${scene.name}.${locale.slice(0, 2)}`;
+  await inKeptPage(pages, base, locale, scene.before, async (page, service) => {
     await scene.play(page, service);
     await page.waitForSelector(`main[data-state="${scene.at}"]`);
     if (scene.focus)
       await page.waitForFunction((at) => document.activeElement?.matches(at), scene.focus);
-    await page.screenshot({ path: `${out}${name}.png` });
-    await checkAccess(page, name);
+    const inEach = async (look) => {
+      for (const scheme of SCHEMES) {
+        await page.emulateMedia({ colorScheme: scheme });
+        await look(`${base}.${scheme}`);
+      }
+    };
+    await inEach((name) => page.screenshot({ path: `${out}${name}.png` }));
+    // What a theme changes is colours; what a language changes is how much room the words take.
+    if (locale === EN) await inEach((name) => checkAccess(page, name));
     await page.setViewportSize(NARROW);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-    if (wide > NARROW.width) failures.push(`${name}: ${wide} px wide on a narrow screen`);
-    await page.screenshot({ path: `${out}${name}.narrow.png`, fullPage: true });
+    if (wide > NARROW.width) failures.push(`${base}: ${wide} px wide on a narrow screen`);
+    await inEach((name) => page.screenshot({ path: `${out}${name}.narrow.png`, fullPage: true }));
   });
 }
 
 async function behave(name, play) {
-  await inPage(name, { viewport: WIDE, locale: "en-GB" }, {}, play);
+  const page = await newPage({ viewport: WIDE, locale: "en-GB" }, { name });
+  await inPage(page, name, {}, play);
+  await page.context().close();
   console.log(`· ${name}`);
 }
 
-/** Runs `play` in a fresh browser context on a fresh service; what goes wrong becomes a failure. */
-async function inPage(name, options, before, play) {
-  const service = await startMockService(here("../dist"));
-  service.set(before ?? {});
+/** Runs `play` in this worker's page of that language, with nothing left of the scene before. */
+async function inKeptPage(pages, name, locale, before, play) {
+  if (!pages.has(locale)) {
+    const now = { name };
+    const page = await newPage({ viewport: WIDE, locale, reducedMotion: "reduce" }, now);
+    pages.set(locale, { page, now });
+  }
+  const { page, now } = pages.get(locale);
+  now.name = name;
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize(WIDE);
+  // Out of the window: nothing is under a pointer that the scene before left behind.
+  await page.mouse.move(-1, -1);
+  const worked = await inPage(page, name, before, async (page, service) => {
+    await play(page, service);
+    await page.context().setOffline(false);
+    await page.context().clearCookies();
+    // The next service may come to have the same port.
+    await page.evaluate(() => {
+      localStorage.clear();
+      sessionStorage.clear();
+    });
+  });
+  if (worked) return;
+  pages.delete(locale);
+  await page.context().close();
+}
+
+/** A page in a browser context of its own. What goes wrong in it is a failure of what `now` names. */
+async function newPage(options, now) {
   const context = await browser.newContext(options);
   const page = await context.newPage();
   page.setDefaultTimeout(10_000);
-  page.on("pageerror", (error) => failures.push(`${name}: ${error.message}`));
+  page.on("pageerror", (error) => failures.push(`${now.name}: ${error.message}`));
   page.on("console", (message) => {
     if (/Content.Security.Policy/i.test(message.text()))
-      failures.push(`${name}: ${message.text()}`);
+      failures.push(`${now.name}: ${message.text()}`);
   });
+  return page;
+}
+
+/** Runs `play` on a fresh service, and says whether all went well. */
+async function inPage(page, name, before, play) {
+  const service = await startMockService(here("../dist"));
+  service.set(before ?? {});
   try {
     await page.goto(service.url);
     await page.waitForSelector('main:not([data-state="looking"])');
     await play(page, service);
+    return true;
   } catch (error) {
     failures.push(`${name}: ${error.message}`);
+    return false;
   } finally {
-    await context.close();
+    // Whatever it still asks is asked of a service that is there.
+    await page.goto("about:blank").catch(() => undefined);
     await service.close();
   }
 }
 
 async function checkAccess(page, name) {
   // Playwright evaluates beside the page's own scripts, so the policy need not be weakened for it.
-  await page.evaluate(axe);
-  const { violations, passes } = await page.evaluate(() => globalThis.axe.run());
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(axe);
+  const { violations, passes } = await page.evaluate(() =>
+    globalThis.axe.run({ resultTypes: ["violations"] }),
+  );
   if (!passes.some(({ id }) => id === "color-contrast"))
     failures.push(`${name}: the contrast was not checked`);
   for (const { id, nodes } of violations)

@@ -150,22 +150,10 @@ export const scenes = [
     play: (page, service) => comeBack(page, service),
   },
   {
-    name: "continue-as-never",
+    name: "continue-as",
     at: "confirm",
     focus: HEADING,
     before: { arrival: "ask" },
-    play: (page, service) => comeBack(page, service),
-  },
-  {
-    name: "continue-as-same",
-    at: "confirm",
-    before: { arrival: "ask", knownAs: true },
-    play: (page, service) => comeBack(page, service),
-  },
-  {
-    name: "continue-as-other",
-    at: "confirm",
-    before: { arrival: "go", knownAs: false },
     play: (page, service) => comeBack(page, service),
   },
   {
@@ -576,21 +564,28 @@ export const behaviours = {
     assert(!service.state.calls.includes("POST /auth/return"), "posted after a no");
   },
   async "continuing signs in"(page, service) {
-    service.set({ arrival: "ask", knownAs: true });
+    service.set({ arrival: "ask" });
     await comeBack(page, service);
     await reach(page, "confirm");
     await page.click("#continue-as");
     await reach(page, "signed_in");
   },
-  async "an approval that the service has not heard of yet is waited for"(page, service) {
+  async "an approval that the service has not heard of yet is no obstacle"(page, service) {
     await comeBack(page, service, { status: "pending" });
-    await reach(page, "returning");
-    await until(
-      () => service.state.calls.filter((call) => call.startsWith("GET /auth/status")).length > 1,
-    );
-    assert(!service.state.calls.includes("POST /auth/return"), "posted without knowing who");
-    service.set({ status: "approved" });
     await reach(page, "signed_in");
+    assert(service.state.returnedWith.did === DID, "it was not posted as whom");
+  },
+  async "who was led here and cannot be told as whom does not go on"(page, service) {
+    service.set({ arrival: "ask", known: true, status: "approved" });
+    await page.goto(service.url + RETURN.replace(/&did=.*/, ""));
+    await reach(page, "lapsed");
+    assert(!service.state.calls.includes("POST /auth/return"), "posted without asking");
+  },
+  async "only a sign-in that is unknown here is taken for somebody else's"(page, service) {
+    service.set({ arrival: "ask", statusRefused: [400, "invalid_request"] });
+    await comeBack(page, service);
+    await reach(page, "lapsed");
+    assert(!service.state.calls.includes("POST /auth/return"), "posted without asking");
   },
   async "a return to a service that is away goes on by itself"(page, service) {
     await comeBack(page, service, { down: {} });

@@ -136,6 +136,12 @@ pub struct Bounds {
     /// DIDs never seen before, per minute from one address
     #[arg(long, env = "MIID_GATEWAY_NEW_DIDS_PER_ADDRESS", default_value_t = 600, value_name = "N")]
     pub new_dids_per_address: u32,
+    /// Identities retired, per minute from one address: each is remembered for ever
+    #[arg(long, env = "MIID_GATEWAY_RETIREMENTS_PER_ADDRESS", default_value_t = 10, value_name = "N")]
+    pub retirements_per_address: u32,
+    /// Live sessions per service and person, where a service allows several: the next ends the oldest
+    #[arg(long, env = "MIID_GATEWAY_SESSIONS_PER_PERSON", default_value_t = 100, value_name = "N")]
+    pub sessions_per_person: u32,
     /// Open streams from one address
     #[arg(long, env = "MIID_GATEWAY_STREAMS_PER_ADDRESS", default_value_t = 200, value_name = "N")]
     pub streams_per_address: usize,

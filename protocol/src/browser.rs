@@ -62,14 +62,10 @@ pub struct LoginStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub reason: Option<EndReason>,
-    /// Who approved, once approved.
+    /// Who approved: once approved for an addressed challenge, once active for a linked one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional, as = "Option<String>"))]
     pub did: Option<Did>,
-    /// Whether this browser signed in as the same person the last time; absent where it never did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "typescript", ts(optional))]
-    pub known: Option<bool>,
 }
 
 /// `POST /auth/return`: what stood behind the `#` of the address that the wallet opened.
@@ -83,6 +79,10 @@ pub struct ReturnRequest {
     pub response_code: String,
     /// Which gateway says so.
     pub iss: String,
+    /// Whom the browser was told it goes on as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub did: Option<String>,
 }
 
 /// `GET /session`.

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::did::Did;
 use crate::ids::{ChallengeId, Issuer, ParseError};
 use crate::secret::{LinkSecret, ResponseCode, Secret};
 
@@ -39,7 +40,7 @@ impl WalletLink {
         let id = place.strip_prefix("challenge/").ok_or(NO_LINK)?;
         // Some desktops normalise the address of a scheme they do not know.
         let id = id.strip_suffix('/').unwrap_or(id);
-        let [issuer, secret] = members(query, ["iss", "s"]).ok_or(NO_LINK)?;
+        let ([issuer, secret], []) = members(query, ["iss", "s"], []).ok_or(NO_LINK)?;
         Ok(Self {
             challenge_id: ChallengeId::parse(id).map_err(|_| NO_LINK)?,
             issuer: Issuer::parse(&issuer).map_err(|_| NO_LINK)?,
@@ -63,13 +64,16 @@ pub struct Returned {
     pub response_code: Secret<ResponseCode>,
     /// Which gateway says so.
     pub issuer: Issuer,
+    /// Who approved. Only the browser that is sent here learns it, and with it whom it would go on as.
+    pub did: Option<Did>,
 }
 
 impl Returned {
     /// The address to open: a registered return URL, and this.
     pub fn to_address(&self, return_url: &str) -> String {
         let (id, code, issuer) = (&self.challenge_id, self.response_code.expose(), &self.issuer);
-        format!("{return_url}#challenge_id={id}&response_code={code}&iss={issuer}")
+        let did = self.did.as_ref().map(|did| format!("&did={did}")).unwrap_or_default();
+        format!("{return_url}#challenge_id={id}&response_code={code}&iss={issuer}{did}")
     }
 
     /// Reads the fragment of such an address.
@@ -77,9 +81,10 @@ impl Returned {
         if fragment.len() > MAX_LINK {
             return Err(NO_RETURN);
         }
-        let [id, code, issuer] =
-            members(fragment, ["challenge_id", "response_code", "iss"]).ok_or(NO_RETURN)?;
+        let ([id, code, issuer], [did]) =
+            members(fragment, ["challenge_id", "response_code", "iss"], ["did"]).ok_or(NO_RETURN)?;
         Ok(Self {
+            did: did.map(|did| Did::parse(&did)).transpose().map_err(|_| NO_RETURN)?,
             challenge_id: ChallengeId::parse(&id).map_err(|_| NO_RETURN)?,
             response_code: Secret::parse(&code).map_err(|_| NO_RETURN)?,
             issuer: Issuer::parse(&issuer).map_err(|_| NO_RETURN)?,
@@ -87,13 +92,21 @@ impl Returned {
     }
 }
 
-/// Exactly these members, each once, in any order.
-fn members<const N: usize>(text: &str, names: [&str; N]) -> Option<[String; N]> {
+/// Exactly these members, each once, in any order; of the last ones each may be left out.
+fn members<const N: usize, const M: usize>(
+    text: &str,
+    names: [&str; N],
+    optional: [&str; M],
+) -> Option<([String; N], [Option<String>; M])> {
     let mut values: [Option<String>; N] = [const { None }; N];
+    let mut others: [Option<String>; M] = [const { None }; M];
     for pair in text.split('&') {
         let (name, value) = pair.split_once('=')?;
-        let place = names.iter().position(|known| *known == name)?;
-        if values[place].replace(decode(value)?).is_some() {
+        let slot = match names.iter().position(|known| *known == name) {
+            Some(place) => &mut values[place],
+            None => &mut others[optional.iter().position(|known| *known == name)?],
+        };
+        if slot.replace(decode(value)?).is_some() {
             return None;
         }
     }
@@ -101,7 +114,7 @@ fn members<const N: usize>(text: &str, names: [&str; N]) -> Option<[String; N]> 
     for (value, slot) in values.into_iter().zip(&mut all) {
         *slot = value?;
     }
-    Some(all)
+    Some((all, others))
 }
 
 /// Percent-encoding undone: a browser may encode what we left as it is.
@@ -193,22 +206,48 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_return_goes_through_an_address() {
-        let returned = Returned {
+    fn returned(did: Option<Did>) -> Returned {
+        Returned {
             challenge_id: ChallengeId::parse(ID).expect("id"),
             response_code: Secret::from_bytes([9; 32]),
             issuer: Issuer::parse("https://id.example.com").expect("issuer"),
-        };
-        let address = returned.to_address("https://shop.example/auth/return");
-        let (page, fragment) = address.split_once('#').expect("a fragment");
-        assert_eq!(page, "https://shop.example/auth/return");
-        let read = Returned::parse(fragment).expect("parses");
-        assert_eq!(read.response_code.hash(), returned.response_code.hash());
-        assert_eq!((read.challenge_id, read.issuer), (returned.challenge_id, returned.issuer.clone()));
-        for bad in ["", "challenge_id=1", &fragment.replace("miid_rc_", "miid_ac_"), &format!("{fragment}&x=1")] {
-            assert!(Returned::parse(bad).is_err(), "{bad}");
+            did,
         }
-        assert!(!format!("{returned:?}").contains("miid_rc_"));
+    }
+
+    fn somebody() -> Did {
+        Did::of(&crate::SigningKey::from_bytes(&[3; 32]).verifying_key())
+    }
+
+    #[test]
+    fn a_return_goes_through_an_address() {
+        for returned in [returned(None), returned(Some(somebody()))] {
+            let address = returned.to_address("https://shop.example/auth/return");
+            let (page, fragment) = address.split_once('#').expect("a fragment");
+            assert_eq!(page, "https://shop.example/auth/return");
+            let read = Returned::parse(fragment).expect("parses");
+            assert_eq!(read.response_code.hash(), returned.response_code.hash());
+            assert_eq!((read.challenge_id, read.issuer), (returned.challenge_id, returned.issuer.clone()));
+            assert_eq!(read.did, returned.did);
+            assert!(!format!("{returned:?}").contains("miid_rc_"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_return_is_refused() {
+        let good = returned(Some(somebody())).to_address("").split_off(1);
+        assert!(Returned::parse(&good).is_ok());
+        for bad in [
+            String::new(),
+            "challenge_id=1".into(),
+            good.replace("miid_rc_", "miid_ac_"),
+            good.replace("&iss=", "&issuer="),
+            good.replace(somebody().as_str(), "somebody"),
+            good.replace(somebody().as_str(), ""),
+            format!("{good}&did={}", somebody()),
+            format!("{good}&x=1"),
+        ] {
+            assert!(Returned::parse(&bad).is_err(), "{bad}");
+        }
     }
 }

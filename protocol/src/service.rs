@@ -232,6 +232,9 @@ pub struct Challenge {
     pub match_code: Option<String>,
     /// What opens the wallet; linked only.
     pub wallet_link: Option<String>,
+    /// A wallet has taken the link; by whom, only an approval says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claimed: bool,
     /// The code, while approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization_code: Option<String>,

@@ -1,5 +1,7 @@
 //! Bodies between a wallet and the gateway (section 5).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::did::Did;
@@ -8,7 +10,7 @@ use crate::service::{ChallengeStatus, EndReason};
 use crate::time::Timestamp;
 
 /// A challenge as its wallet sees it: never the code, never the number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WalletChallenge {
     /// Its id.
@@ -74,7 +76,7 @@ pub struct RetireOutcome {
 }
 
 /// What became of a challenge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DecisionOutcome {
     /// The challenge.
@@ -164,4 +166,44 @@ pub struct ClaimHandle {
 pub struct HandleClaimed {
     /// As normalised.
     pub handle: Option<String>,
+}
+
+impl fmt::Debug for WalletChallenge {
+    /// Without `return_to`: a response code is in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WalletChallenge")
+            .field("challenge_id", &self.challenge_id)
+            .field("status", &self.status)
+            .field("request", &self.request)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for DecisionOutcome {
+    /// Without `return_to`: a response code is in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecisionOutcome")
+            .field("challenge_id", &self.challenge_id)
+            .field("status", &self.status)
+            .field("reason", &self.reason)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_back_is_not_shown_to_who_looks_at_the_rest() {
+        let outcome: DecisionOutcome = serde_json::from_value(serde_json::json!({
+            "challenge_id": "0198e0a0-0000-7000-8000-000000000001", "status": "approved",
+            "at": "2026-11-20T14:00:00.000Z", "return_to": "https://shop.example/auth/return#response_code=miid_rc_x"
+        }))
+        .expect("an outcome");
+        let shown = format!("{outcome:?}");
+        assert!(shown.contains("Approved") && !shown.contains("miid_rc_"), "{shown}");
+    }
 }

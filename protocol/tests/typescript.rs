@@ -1,7 +1,9 @@
 //! `frontend/src/gen/protocol.ts` is made from the types here. When this test says that it is
 //! stale, run `cargo xtask codegen`.
 
-use miid_protocol::browser::{ForceLogout, LoginStatus, ReturnRequest, SessionInfo, StartRequest, StartResponse};
+use miid_protocol::browser::{
+    ForceLogout, LoginStatus, ReturnRequest, SessionInfo, StartRequest, StartResponse,
+};
 use miid_protocol::problem::{ErrorCode, Problem};
 use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, EndReason, ExpireReason, RevokeReason};
 use ts_rs::{Config, TS};

@@ -173,12 +173,14 @@ impl Config {
         };
         names("scopes", &self.scopes, text::is_scope)?;
         names("claims", &self.claims, text::is_claim_name)?;
-        // Elsewhere the browser has no login cookie, and nobody could ever sign in by link.
+        // Elsewhere the browser has no login cookie, and nobody could ever sign in by link; and on another path
+        // no page takes the code out of the address bar.
         let path = self.return_url.strip_prefix(self.public_url.as_str()).unwrap_or_default();
-        if !path.starts_with('/') || path.contains('#') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let is_ours = path.split('?').next() == Some(paths::AUTH_RETURN);
+        if !is_ours || path.contains('#') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ConfigError::new(
                 "return URL",
-                "it must be the public URL and a path, visible ASCII, without a fragment",
+                "it must be the public URL and /auth/return, with a query at most: visible ASCII, without a fragment",
             ));
         }
         if self.fail_closed_after < self.introspect_after {
@@ -189,10 +191,7 @@ impl Config {
 
     /// What an operator types so that the gateway lets linked sign-ins come back here.
     pub(crate) fn registration(&self) -> String {
-        format!(
-            "miid-gateway service add {} --name {:?} --return-url {}",
-            self.client_id, self.name, self.return_url
-        )
+        format!("miid-gateway service update {} --add-return-url {}", self.client_id, self.return_url)
     }
 
     /// This service's words in the wallet.
@@ -227,11 +226,23 @@ mod tests {
     #[test]
     fn browsers_come_back_to_our_own_address_and_to_no_other() {
         assert_eq!(config().return_url, "http://127.0.0.1:15000/auth/return");
-        assert!(Config { return_url: "http://127.0.0.1:15000/back?x=1".into(), ..config() }.check().is_ok());
+        assert_eq!(
+            config().registration(),
+            "miid-gateway service update demo-shop --add-return-url http://127.0.0.1:15000/auth/return"
+        );
+        assert!(
+            Config { return_url: "http://127.0.0.1:15000/auth/return?x=1".into(), ..config() }
+                .check()
+                .is_ok()
+        );
         for other in [
             "",
             "/auth/return",
             "http://127.0.0.1:15000",
+            "http://127.0.0.1:15000/back",
+            "http://127.0.0.1:15000/back?/auth/return",
+            "http://127.0.0.1:15000/auth/return/",
+            "http://127.0.0.1:15000/auth/returned",
             "http://127.0.0.1:15000.evil.example/auth/return",
             "http://127.0.0.1:150001/auth/return",
             "https://127.0.0.1:15000/auth/return",

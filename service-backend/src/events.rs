@@ -5,7 +5,7 @@
 //! away for so long that sessions are not trusted any more, and where an event cannot be read. An event
 //! counts as heard once its effect is stored: where that fails the stream is left and resumed before it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -176,14 +176,9 @@ pub(crate) async fn apply(core: &Arc<Core>, event: ServiceEvent) -> Result<(), S
         ServiceEvent::ChallengeExpired(expired) => {
             end(core, expired.challenge_id, LoginState::Expired(expired.reason)).await
         }
-        ServiceEvent::ChallengeClaimed(claimed) => {
-            if core.store.claimed(claimed.challenge_id, claimed.at).await? {
-                core.login_wakes.wake(claimed.challenge_id);
-            }
-            Ok(())
-        }
+        ServiceEvent::ChallengeClaimed(event) => claimed(core, event.challenge_id, event.at).await,
         // Where the code is being exchanged, whoever does that finds out.
-        ServiceEvent::ApprovalCancelled(cancelled) => taken_back(core, cancelled.challenge_id).await,
+        ServiceEvent::ApprovalCancelled(cancelled) => taken_back(core, cancelled.challenge_id, None).await,
         ServiceEvent::SessionCreated(created) => {
             core.login_wakes.wake(created.challenge_id);
             let login = core.store.login(created.challenge_id).await?;
@@ -209,6 +204,13 @@ async fn end(core: &Core, id: ChallengeId, state: LoginState) -> Result<(), Stor
         tracing::info!(challenge_id = %id, ?state, "sign-in ended");
     }
     core.login_wakes.wake(id);
+    Ok(())
+}
+
+async fn claimed(core: &Core, id: ChallengeId, at: Timestamp) -> Result<(), StoreError> {
+    if core.store.claimed(id, at).await? {
+        core.login_wakes.wake(id);
+    }
     Ok(())
 }
 
@@ -240,18 +242,31 @@ async fn approved(core: &Arc<Core>, verified: ChallengeVerified) -> Result<(), S
     Ok(())
 }
 
-async fn taken_back(core: &Core, id: ChallengeId) -> Result<(), StoreError> {
-    if core.store.taken_back(id).await? {
+async fn taken_back(core: &Core, id: ChallengeId, which: Option<Timestamp>) -> Result<(), StoreError> {
+    if core.store.taken_back(id, which).await? {
         core.login_wakes.wake(id);
     }
     Ok(())
 }
 
-/// What `GET /v1/auth/challenges/{id}` and the list say, as if an event had said it.
-pub(crate) async fn apply_challenge(core: &Arc<Core>, challenge: Challenge) -> Result<(), StoreError> {
+/// What `GET /v1/auth/challenges/{id}` and the list say, as if an event had said it. `before` is the approval that
+/// was stored before asking: an answer that comes late says nothing about a newer one.
+pub(crate) async fn apply_challenge(
+    core: &Arc<Core>,
+    challenge: Challenge,
+    before: Option<Timestamp>,
+) -> Result<(), StoreError> {
     let id = challenge.challenge_id;
     match challenge.status {
-        ChallengeStatus::Pending => taken_back(core, id).await,
+        ChallengeStatus::Pending => {
+            if challenge.claimed {
+                claimed(core, id, core.now()).await?;
+            }
+            match before {
+                Some(_) => taken_back(core, id, before).await,
+                None => Ok(()),
+            }
+        }
         ChallengeStatus::Approved => {
             let (Some(did), Some(code_expires_at)) = (challenge.did, challenge.code_expires_at) else {
                 return Ok(());
@@ -292,15 +307,15 @@ async fn catch_up(core: &Arc<Core>) -> Result<(), Left> {
 }
 
 async fn catch_up_logins(core: &Arc<Core>) -> Result<(), Left> {
-    let mut waiting: HashSet<_> = core.store.waiting_logins(core.now()).await?.into_iter().collect();
+    let mut waiting: HashMap<_, _> = core.store.waiting_logins(core.now()).await?.into_iter().collect();
     if waiting.is_empty() {
         return Ok(());
     }
     match core.gateway.live_challenges().await {
         Ok(list) => {
             for challenge in list.challenges {
-                if waiting.remove(&challenge.challenge_id) {
-                    apply_challenge(core, challenge).await?;
+                if let Some(before) = waiting.remove(&challenge.challenge_id) {
+                    apply_challenge(core, challenge, before).await?;
                 }
             }
         }
@@ -310,13 +325,17 @@ async fn catch_up_logins(core: &Arc<Core>) -> Result<(), Left> {
         }
         Err(error) => return Err(error.into()),
     }
-    stream::iter(waiting).map(|id| look(core, id)).buffer_unordered(ASKED_AT_ONCE).try_collect::<()>().await
+    stream::iter(waiting)
+        .map(|(id, before)| look(core, id, before))
+        .buffer_unordered(ASKED_AT_ONCE)
+        .try_collect::<()>()
+        .await
 }
 
 /// Asks about one challenge and applies the answer.
-async fn look(core: &Arc<Core>, id: ChallengeId) -> Result<(), Left> {
+async fn look(core: &Arc<Core>, id: ChallengeId, before: Option<Timestamp>) -> Result<(), Left> {
     match core.gateway.challenge(id).await {
-        Ok(challenge) => Ok(apply_challenge(core, challenge).await?),
+        Ok(challenge) => Ok(apply_challenge(core, challenge, before).await?),
         Err(error) if error.code() == Some(ErrorCode::ChallengeNotFound) => {
             Ok(end(core, id, LoginState::Expired(ExpireReason::Timeout)).await?)
         }

@@ -151,8 +151,9 @@ async fn finish(
             core.store.release_exchange(claim, approved).await?;
             core.login_wakes.wake(id);
             // What was decided meanwhile was told to a row that was not waiting: ask again, now that it is.
+            let before = core.store.login(id).await?.and_then(|login| login.approval());
             if let Ok(challenge) = core.gateway.challenge(id).await {
-                events::apply_challenge(core, challenge).await?;
+                events::apply_challenge(core, challenge, before).await?;
             }
             Ok(())
         }

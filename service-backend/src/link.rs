@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use miid_protocol::events::ServiceEvent;
-use miid_protocol::{ChallengeId, SessionId, Timestamp};
+use miid_protocol::{ChallengeId, Lifetime, SessionId, Timestamp};
 use tokio::time::Instant;
 
 use crate::gateway::STREAM_SILENCE;
@@ -192,6 +192,30 @@ impl Recent {
     fn filter(&self, wanted: impl Fn(&ServiceEvent) -> bool) -> Vec<ServiceEvent> {
         let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         events.iter().filter(|event| wanted(event)).cloned().collect()
+    }
+}
+
+/// How often the gateway is asked about one challenge for a browser's sake, while we do not hear it.
+const LOOK_EVERY: Lifetime = Lifetime::from_secs(1);
+
+/// Looks at the gateway that any page can cause by polling: one per challenge and second.
+#[derive(Debug, Default)]
+pub(crate) struct Looks(Mutex<HashMap<ChallengeId, Timestamp>>);
+
+impl Looks {
+    /// Whether one may be taken now; then it is.
+    pub(crate) fn take(&self, id: ChallengeId, now: Timestamp) -> bool {
+        // One that lies ahead is from before the clock was put back.
+        let is_recent = |at: Timestamp| at <= now && now < at.plus(LOOK_EVERY);
+        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if looks.get(&id).is_some_and(|at| is_recent(*at)) {
+            return false;
+        }
+        if looks.len() > 1_000 {
+            looks.retain(|_, at| is_recent(*at));
+        }
+        looks.insert(id, now);
+        true
     }
 }
 

@@ -24,6 +24,10 @@ use miid_protocol::{ChallengeId, Did, Lifetime, SessionId, Timestamp};
 /// after `expires_at` the browser is still told to wait.
 pub(crate) const GRACE: Lifetime = Lifetime::from_secs(1);
 
+/// As long as a code lives at the gateway, and a little more where its operator made that longer: so long after
+/// `expires_at` a linked login can be approved without our having heard of it.
+pub(crate) const CODE_LIFETIME: Lifetime = Lifetime::from_secs(300);
+
 /// One sign-in of one browser.
 #[derive(Debug, Clone)]
 pub(crate) struct Login {
@@ -92,6 +96,7 @@ impl Login {
     /// somebody else does not learn that this was noticed (section 6).
     pub(crate) fn seen_at(&self, now: Timestamp) -> LoginStatus {
         let open = self.is_open(now);
+        let is_linked = self.binding == Binding::Linked;
         let waiting = if open {
             (ChallengeStatus::Pending, None, None)
         } else {
@@ -113,6 +118,9 @@ impl Login {
                 (ChallengeStatus::Expired, Some(EndReason::Expired(*reason)), None)
             }
         };
+        // Whoever began a linked one and has only the cookie may have sent the link to somebody: they do not learn
+        // who that was. The browser that comes back learns it from the wallet's address.
+        let did = did.filter(|_| !is_linked || status == ChallengeStatus::Active);
         LoginStatus {
             challenge_id: self.challenge_id,
             status,
@@ -120,7 +128,23 @@ impl Login {
             claimed: self.claimed,
             reason,
             did,
-            known: None,
+        }
+    }
+
+    /// Whether its browser cannot tell it from one that waits: what waiting ones do and answer, it does and answers.
+    pub(crate) fn seems_waiting(&self, now: Timestamp) -> bool {
+        match self.state {
+            LoginState::Waiting { .. } => true,
+            LoginState::Denied(DenyReason::NotMe) => self.is_open(now),
+            _ => false,
+        }
+    }
+
+    /// Which approval is stored, if one waits for its browser. A later one has a later end.
+    pub(crate) fn approval(&self) -> Option<Timestamp> {
+        match &self.state {
+            LoginState::Waiting { approved } => approved.as_ref().map(|approved| approved.code_expires_at),
+            _ => None,
         }
     }
 }
@@ -173,23 +197,41 @@ mod tests {
             tries: 1,
         };
         let seen = login(LoginState::Exchanging(exchange)).seen_at(Timestamp::from_millis(50_000));
-        assert_eq!(seen.status, ChallengeStatus::Approved);
-        assert!(seen.did.is_some());
+        assert_eq!((seen.status, seen.did), (ChallengeStatus::Approved, None));
     }
 
     #[test]
     fn an_approval_waits_for_its_browser_as_long_as_the_code_lives() {
         let did = Did::of(&SigningKey::from_bytes(&[3; 32]).verifying_key());
-        let approved = Approved { did: did.clone(), code_expires_at: Timestamp::from_millis(60_000) };
+        let approved = Approved { did, code_expires_at: Timestamp::from_millis(60_000) };
         let login = login(LoginState::Waiting { approved: Some(approved) });
         // Beyond the time in which it could be answered, which it was.
         let seen = login.seen_at(Timestamp::from_millis(60_999));
-        assert_eq!((seen.status, seen.did, seen.claimed), (ChallengeStatus::Approved, Some(did), true));
+        assert_eq!((seen.status, seen.did, seen.claimed), (ChallengeStatus::Approved, None, true));
         let seen = login.seen_at(Timestamp::from_millis(61_000));
         assert_eq!(
             (seen.status, seen.reason, seen.did),
             (ChallengeStatus::Expired, Some(EndReason::Expired(ExpireReason::CodeTimeout)), None)
         );
+    }
+
+    #[test]
+    fn who_approved_a_link_is_not_said_before_it_is_active() {
+        let did = Did::of(&SigningKey::from_bytes(&[3; 32]).verifying_key());
+        let states = || {
+            let code_expires_at = Timestamp::from_millis(60_000);
+            let approved = Approved { did: did.clone(), code_expires_at };
+            let session_id = SessionId::parse("0198e0a0-0000-7000-8000-000000000009").expect("an id");
+            [
+                LoginState::Waiting { approved: Some(approved) },
+                LoginState::Active { session_id, did: Some(did.clone()) },
+            ]
+        };
+        let seen = |binding| {
+            states().map(|state| Login { binding, ..login(state) }.seen_at(Timestamp::from_millis(0)).did)
+        };
+        assert_eq!(seen(Binding::Linked), [None, Some(did.clone())]);
+        assert_eq!(seen(Binding::Addressed), [Some(did.clone()), Some(did.clone())]);
     }
 
     #[test]

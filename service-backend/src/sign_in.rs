@@ -17,7 +17,7 @@ use crate::address::PerMinute;
 use crate::config::{Config, ConfigError};
 use crate::cookies::Cookies;
 use crate::gateway::Gateway;
-use crate::link::{Link, OneAtATime, Recent};
+use crate::link::{Link, Looks, OneAtATime, Recent};
 use crate::outside::Outside;
 use crate::refusal::Refusal;
 use crate::return_page::ReturnPage;
@@ -68,6 +68,7 @@ pub(crate) struct Core {
     pub(crate) returns: PerMinute,
     pub(crate) link: Link,
     pub(crate) recent: Recent,
+    pub(crate) looks: Looks,
     pub(crate) login_wakes: Wakes<ChallengeId>,
     pub(crate) session_wakes: Wakes<SessionId>,
     pub(crate) one_at_a_time: OneAtATime<SessionId>,
@@ -112,6 +113,7 @@ impl SignIn {
             returns: PerMinute::new(config.start_rate),
             link: Link::default(),
             recent: Recent::default(),
+            looks: Looks::default(),
             login_wakes: Wakes::default(),
             session_wakes: Wakes::default(),
             one_at_a_time: OneAtATime::default(),

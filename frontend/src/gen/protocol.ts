@@ -62,13 +62,9 @@ claimed?: boolean,
  */
 reason?: EndReason, 
 /**
- * Who approved, once approved.
+ * Who approved: once approved for an addressed challenge, once active for a linked one.
  */
-did?: string, 
-/**
- * Whether this browser signed in as the same person the last time; absent where it never did.
- */
-known?: boolean, };
+did?: string, };
 export type ReturnRequest = { 
 /**
  * The challenge.
@@ -81,7 +77,11 @@ response_code: string,
 /**
  * Which gateway says so.
  */
-iss: string, };
+iss: string, 
+/**
+ * Whom the browser was told it goes on as.
+ */
+did?: string, };
 export type SessionInfo = { 
 /**
  * The person, at this service.

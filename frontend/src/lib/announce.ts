@@ -68,10 +68,9 @@ export function message(screen: WithMessage): Message {
     case "returning":
       return words.returning;
     case "confirm": {
-      const { title, known } = words.confirm;
       // Held together: a line must not end in the middle of it.
       const who = shorten(screen.did).replace("…", "…\u2060");
-      return { title: title(who), text: known[knownAs(screen.known)] };
+      return { title: words.confirm.title(who), text: words.confirm.text };
     }
     case "stopped":
       return words.stopped;
@@ -90,12 +89,6 @@ export function message(screen: WithMessage): Message {
       return { title: words.signedOut.title, text: endedWords(words.signedOut, screen, about) };
     }
   }
-}
-
-/** Whether it is the same person as the last time in this browser. */
-export function knownAs(known: boolean | null): "same" | "other" | "never" {
-  if (known === null) return "never";
-  return known ? "same" : "other";
 }
 
 /** "47" would be read as forty-seven; the wallet wants a four and a seven. */

@@ -4,7 +4,8 @@ import { offersFrom } from "./offers";
 
 const ID = "019aa0c0-0000-7000-8000-000000000001";
 const fragment = `challenge_id=${ID}&response_code=miid_rc_x&iss=http://127.0.0.1:14000`;
-const back = { id: ID, responseCode: "miid_rc_x", issuer: "http://127.0.0.1:14000" };
+const did = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
+const back = { id: ID, responseCode: "miid_rc_x", issuer: "http://127.0.0.1:14000", did: null };
 
 describe("the address that the wallet opened", () => {
   it("is read and forgotten at once", () => {
@@ -35,9 +36,18 @@ describe("the address that the wallet opened", () => {
     ).toEqual(back);
   });
 
+  it("may say who approved", () => {
+    expect(parseBack(`${fragment}&did=${did}`)).toEqual({ ...back, did });
+    expect(parseBack(`did=${encodeURIComponent(did)}&${fragment}`)).toEqual({ ...back, did });
+  });
+
   it.each([
     "",
     "x",
+    `${fragment}&did=`,
+    `${fragment}&did=alice`,
+    `${fragment}&did=${did}&did=${did}`,
+    `${fragment}&did=${did}&x=1`,
     `${fragment}&x=1`,
     `${fragment}&iss=http://other.example`,
     fragment.replace("miid_rc_", "miid_ac_"),

@@ -27,7 +27,7 @@ export function mustAsk(document: Pick<Document, "querySelector">): boolean {
   return meta?.content !== "go";
 }
 
-/** Exactly the three members, each once; what is in them the service judges. */
+/** Exactly these members, each once, `did` at most; what is in them the service judges. */
 export function parseBack(fragment: string): Back | null {
   const members = new Map<string, string>();
   for (const pair of fragment.split("&")) {
@@ -43,6 +43,10 @@ export function parseBack(fragment: string): Back | null {
   const [id, responseCode, issuer] = ["challenge_id", "response_code", "iss"].map((name) =>
     members.get(name),
   );
-  if (members.size !== 3 || !id || !responseCode?.startsWith("miid_rc_") || !issuer) return null;
-  return { id, responseCode, issuer };
+  const did = members.get("did") ?? null;
+  const wanted = did === null ? 3 : 4;
+  if (members.size !== wanted || !id || !responseCode?.startsWith("miid_rc_") || !issuer)
+    return null;
+  if (did !== null && !did.startsWith("did:key:z")) return null;
+  return { id, responseCode, issuer, did };
 }

@@ -19,9 +19,6 @@ const ATTEMPTS_TO_COMPLETE = 8;
 const SILENCE_MS = 6_000;
 /** The tab that came back from the wallet completes; the one where it began follows, or takes over. */
 const HEAD_START_MS = 1_500;
-/** The approval may reach the service after the browser: so long, so often it is asked. */
-const LEARN_MS = 6_000;
-const LEARN_EVERY_MS = 250;
 
 export type Send = (event: Event) => void;
 
@@ -188,25 +185,23 @@ async function start(hint: string | null, send: Send, signal: AbortSignal): Prom
   send({ type: "refused", note: answer.status === 400 ? wrong : "refused" });
 }
 
-/** Who approved, before anything is done with it. */
+/** Whether it began in this browser, before anything is done with it. */
 async function learn(back: Back, send: Send, signal: AbortSignal): Promise<void> {
-  const until = Date.now() + LEARN_MS;
-  while (!signal.aborted) {
-    const answer = await api.status(back.id, signal);
-    if (signal.aborted) return;
-    if (answer.kind === "unreachable") return send({ type: "unreachable", ...late(answer) });
-    if (answer.kind === "refused") return send({ type: "foreign" });
-    const { status, did, known } = answer.body;
-    if (status === "approved" && did) return send({ type: "learned", did, known: known ?? null });
-    if (status !== "pending") return send({ type: "returned", status: answer.body, now: now() });
-    if (Date.now() >= until) return send({ type: "lapsed" });
-    await pause(LEARN_EVERY_MS, signal);
-  }
+  const answer = await api.status(back.id, signal);
+  if (signal.aborted) return;
+  if (answer.kind === "unreachable" || (answer.kind === "refused" && answer.status === 429))
+    return send({ type: "unreachable", ...late(answer) });
+  if (answer.kind === "refused")
+    return send({ type: answer.status === 404 ? "foreign" : "lapsed" });
+  const { status } = answer.body;
+  if (status === "pending" || status === "approved") return send({ type: "learned" });
+  send({ type: "returned", status: answer.body, now: now() });
 }
 
 async function comeBack(back: Back, send: Send, signal: AbortSignal): Promise<void> {
-  const { id: challenge_id, responseCode: response_code, issuer: iss } = back;
-  const answer = await api.returned({ challenge_id, response_code, iss }, signal);
+  const { id: challenge_id, responseCode: response_code, issuer: iss, did } = back;
+  const sent = { challenge_id, response_code, iss, ...(did === null ? {} : { did }) };
+  const answer = await api.returned(sent, signal);
   if (signal.aborted) return;
   if (answer.kind === "ok") return send({ type: "returned", status: answer.body, now: now() });
   if (answer.kind === "unreachable" || answer.status === 429)

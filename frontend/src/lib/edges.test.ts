@@ -1,9 +1,9 @@
 // What comes from outside and may be anything: storage, streams, clocks, claims.
 
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { claimRows } from "./claims";
 import { distance } from "./clock";
-import { parseChallenge } from "./memory";
+import { ownChallenge, parseChallenge } from "./memory";
 import { endIn, parseEnd } from "./presence";
 import { parseStatus } from "./watch";
 
@@ -20,6 +20,15 @@ describe("a remembered challenge", () => {
 
   it("comes back without its link", () => {
     expect(parseChallenge(JSON.stringify(whole))).toEqual({ ...whole, walletLink: null });
+  });
+
+  it("is never written with its link", () => {
+    const setItem = vi.fn();
+    vi.stubGlobal("sessionStorage", { setItem });
+    ownChallenge.write({ ...whole, walletLink: "miid://challenge/1?s=miid_ls_x" });
+    vi.unstubAllGlobals();
+    expect(setItem).toHaveBeenCalledOnce();
+    expect(JSON.stringify(setItem.mock.calls)).not.toContain("miid_ls_");
   });
 
   it.each([

@@ -54,8 +54,13 @@ const linkedWaiting: Screen = {
   ...waiting,
   challenge: { ...challenge, hint: null, matchCode: null, walletLink: link },
 };
-const back: Back = { id: ID, responseCode: "miid_rc_x", issuer: "https://gateway.example" };
-const returning: Screen = { at: "returning", back, ask: false, stage: "learn", did: null };
+const back: Back = {
+  id: ID,
+  responseCode: "miid_rc_x",
+  issuer: "https://gateway.example",
+  did: session.did,
+};
+const returning: Screen = { at: "returning", back, ask: false, stage: "learn" };
 const play = (screen: Screen, ...events: Event[]) => events.reduce(step, screen);
 const late = { type: "unreachable", offline: false, now: NOW, retryAfterMs: null } as const;
 
@@ -356,11 +361,11 @@ describe("a link that opens the wallet", () => {
 });
 
 describe("coming back from the wallet", () => {
-  const learned = (known: boolean | null): Event => ({ type: "learned", did: session.did, known });
+  const learned: Event = { type: "learned" };
   const back_ = (status: LoginStatus): Event => ({ type: "returned", status, now: NOW });
-  const use: Screen = { ...returning, stage: "use", did: session.did };
+  const use: Screen = { ...returning, stage: "use" };
 
-  it("begins with learning who approved, whatever this tab remembered", () => {
+  it("begins with learning whether it is its own, whatever this tab remembered", () => {
     expect(opening(null, { back, ask: false })).toEqual(returning);
     expect(opening(challenge, { back, ask: true })).toEqual({ ...returning, ask: true });
     expect(opening(null, "broken")).toEqual({ at: "lapsed" });
@@ -368,16 +373,17 @@ describe("coming back from the wallet", () => {
   });
 
   it("goes on by itself where the browser came by itself, and asks where it was led", () => {
-    expect(step(returning, learned(null))).toEqual(use);
-    expect(step(returning, learned(true))).toEqual(use);
-    const asked = step({ ...returning, ask: true }, learned(true));
-    expect(asked).toEqual({ at: "confirm", back, did: session.did, known: true, led: true });
+    expect(step(returning, learned)).toEqual(use);
+    const asked = step({ ...returning, ask: true }, learned);
+    expect(asked).toEqual({ at: "confirm", back, did: session.did });
     expect(step(asked, { type: "confirmed" })).toEqual({ ...use, ask: true });
     expect(step(asked, { type: "not_continued" })).toEqual({ at: "start", note: "not_continued" });
   });
 
-  it("asks as well where somebody else signed in here the last time", () => {
-    expect(step(returning, learned(false))).toMatchObject({ at: "confirm", led: false });
+  it("does not go on where it was led and cannot say as whom", () => {
+    const unsaid = { ...returning, back: { ...back, did: null } };
+    expect(step({ ...unsaid, ask: true }, learned)).toEqual({ at: "lapsed" });
+    expect(step(unsaid, learned)).toEqual({ ...unsaid, stage: "use" });
   });
 
   it("completes in this tab, and remembers it for a reload", () => {
@@ -391,7 +397,7 @@ describe("coming back from the wallet", () => {
 
   it("says that it was stopped where this browser did not begin it", () => {
     const stranger = step(returning, { type: "foreign" });
-    expect(stranger).toEqual({ ...returning, stage: "use", did: null });
+    expect(stranger).toEqual({ ...returning, stage: "stop" });
     const stopped = back_(statusOf("expired", { reason: "other_browser" }));
     expect(step(stranger, stopped)).toEqual({ at: "stopped" });
     // In its own browser that is an end like others.
@@ -400,7 +406,7 @@ describe("coming back from the wallet", () => {
 
   it("never goes on without asking because it is a stranger's", () => {
     const stranger = step({ ...returning, ask: true }, { type: "foreign" });
-    expect(stranger).toMatchObject({ stage: "use", did: null });
+    expect(stranger).toMatchObject({ stage: "stop" });
   });
 
   it("ends where the way back is dead", () => {
@@ -413,8 +419,8 @@ describe("coming back from the wallet", () => {
   });
 
   it("goes on after a service that did not answer, and asks all the same", () => {
-    const asked = play({ ...returning, ask: true }, late, { type: "retry" }, learned(null));
-    expect(asked).toMatchObject({ at: "confirm", led: true });
+    const asked = play({ ...returning, ask: true }, late, { type: "retry" }, learned);
+    expect(asked).toMatchObject({ at: "confirm", did: session.did });
     const away = play(use, late, late, { type: "retry" });
     expect(away).toMatchObject({ at: "unreachable", trying: true, task: { do: "return" } });
     expect(step(away, back_(statusOf("active"))).at).toBe("completing");
@@ -422,7 +428,7 @@ describe("coming back from the wallet", () => {
   });
 
   it("is not answered by a session from before", () => {
-    const confirm = step({ ...returning, ask: true }, learned(null));
+    const confirm = step({ ...returning, ask: true }, learned);
     for (const screen of [returning, use, confirm])
       expect(step(screen, { type: "session_found", session })).toBe(screen);
   });
@@ -442,9 +448,9 @@ describe("every screen with every event", () => {
       { at: "crowded", whose: "handle", since: NOW, retryAt: NOW, hint: "alice" },
       linkedWaiting,
       returning,
-      { ...returning, stage: "use", did: session.did },
+      { ...returning, stage: "use" },
       step(returning, late),
-      { at: "confirm", back, did: session.did, known: null, led: true },
+      { at: "confirm", back, did: session.did },
       { at: "stopped" },
       { at: "lapsed" },
       step({ at: "looking" }, late),
@@ -469,7 +475,7 @@ describe("every screen with every event", () => {
       { type: "gone", id: ID },
       { type: "silence", id: ID },
       { type: "opened_again" },
-      { type: "learned", did: session.did, known: true },
+      { type: "learned" },
       { type: "foreign" },
       { type: "confirmed" },
       { type: "not_continued" },

@@ -28,6 +28,8 @@ export interface Back {
   id: string;
   responseCode: string;
   issuer: string;
+  /** Who approved, as the wallet's gateway says; the service makes sure of it. */
+  did: string | null;
 }
 
 /** How this tab was opened: by a wallet's way back, by one that cannot be read, or by a person. */
@@ -60,10 +62,10 @@ export type Screen =
   | { at: "approved"; challenge: Challenge; line: Line; did: string | null }
   /** `cameBack`: this is the tab that the wallet opened; any other follows it. */
   | { at: "completing"; challenge: Challenge; did: string | null; cameBack: boolean }
-  /** Back from the wallet; first it is learnt who approved, then the way back is used. */
-  | { at: "returning"; back: Back; ask: boolean; stage: "learn" | "use"; did: string | null }
-  /** `led`: another page may have led here. `known`: as the last time here, or not, or never before. */
-  | { at: "confirm"; back: Back; did: string; known: boolean | null; led: boolean }
+  /** Back from the wallet: is it this browser's, then it is used; is it somebody else's, they are stopped. */
+  | { at: "returning"; back: Back; ask: boolean; stage: "learn" | "use" | "stop" }
+  /** Another page may have led here. */
+  | { at: "confirm"; back: Back; did: string }
   /** Somebody else began what was approved here. */
   | { at: "stopped" }
   /** The way back is used up, taken back or was never one. */
@@ -106,7 +108,7 @@ export type Event =
   | { type: "gone"; id: string }
   | { type: "silence"; id: string }
   | { type: "opened_again" }
-  | { type: "learned"; did: string; known: boolean | null }
+  | { type: "learned" }
   | { type: "foreign" }
   | { type: "confirmed" }
   | { type: "not_continued" }
@@ -164,14 +166,13 @@ export function step(screen: Screen, event: Event): Screen {
         ? { ...screen, wallet: "asked" }
         : screen;
     case "learned":
-      return learned(screen, event);
+      return withReturning(screen, learned);
     case "foreign":
       // Not begun in this browser. Whether the code is right is the service's to find out: then it stops it.
-      return withReturning(screen, (at) => ({ ...at, stage: "use", did: null }));
+      return withReturning(screen, (at) => ({ ...at, stage: "stop" }));
     case "confirmed": {
       if (screen.at !== "confirm") return screen;
-      const { back, did, led } = screen;
-      return { at: "returning", back, ask: led, stage: "use", did };
+      return { at: "returning", back: screen.back, ask: true, stage: "use" };
     }
     case "not_continued":
       return screen.at === "confirm" ? { at: "start", note: "not_continued" } : screen;
@@ -248,7 +249,7 @@ export function isLinked(challenge: Challenge): boolean {
  */
 export function opening(remembered: Challenge | null, arrival: Arrival = null): Screen {
   if (arrival === "broken") return { at: "lapsed" };
-  if (arrival) return { at: "returning", ...arrival, stage: "learn", did: null };
+  if (arrival) return { at: "returning", ...arrival, stage: "learn" };
   return remembered === null ? { at: "looking" } : waitingFor(remembered);
 }
 
@@ -274,18 +275,15 @@ function withReturning(screen: Screen, change: (at: Returning) => Screen): Scree
   return returning ? change(returning) : screen;
 }
 
-function learned(screen: Screen, { did, known }: { did: string; known: boolean | null }): Screen {
-  return withReturning(screen, (at) => {
-    const { back, ask: led } = at;
-    // Another page may have led here with somebody else's approval; and one who was somebody else the
-    // last time is asked as well, wherever they came from.
-    if (led || known === false) return { at: "confirm", back, did, known, led };
-    return { ...at, stage: "use", did };
-  });
+/** It is this browser's. Where another page may have led here with somebody else's approval it asks first. */
+function learned(at: Returning): Screen {
+  const { back, ask } = at;
+  if (!ask) return { ...at, stage: "use" };
+  return back.did === null ? { at: "lapsed" } : { at: "confirm", back, did: back.did };
 }
 
 /** What became of the way back. */
-function returned({ back, did }: Returning, status: LoginStatus, now: number): Screen {
+function returned({ back, stage }: Returning, status: LoginStatus, now: number): Screen {
   const reason = status.reason ?? null;
   switch (status.status) {
     case "active":
@@ -299,14 +297,14 @@ function returned({ back, did }: Returning, status: LoginStatus, now: number): S
         startedAt: now,
         expiresAt: parseTime(status.expires_at) ?? now,
       };
-      return { at: "completing", challenge, did: status.did ?? did, cameBack: true };
+      return { at: "completing", challenge, did: status.did ?? back.did, cameBack: true };
     }
     case "denied":
       return { at: "denied", reason };
     case "expired":
     case "revoked":
-      // Only one who never learnt who approved, for want of the cookie, is told of a stop by the return itself.
-      return reason === "other_browser" && did === null
+      // In the browser where it began that is an end like others.
+      return reason === "other_browser" && stage === "stop"
         ? { at: "stopped" }
         : { at: "expired", reason };
     default:

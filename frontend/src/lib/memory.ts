@@ -23,7 +23,8 @@ export const ownChallenge = {
   write(challenge: Challenge | null): void {
     attempt(() =>
       challenge
-        ? sessionStorage.setItem(CHALLENGE, JSON.stringify(challenge))
+        ? // Whoever has the link can claim it; the page needs it only while it is fresh.
+          sessionStorage.setItem(CHALLENGE, JSON.stringify({ ...challenge, walletLink: null }))
         : sessionStorage.removeItem(CHALLENGE),
     );
   },

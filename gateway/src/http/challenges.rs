@@ -291,6 +291,7 @@ impl AppState {
             expires_at: challenge.expires_at,
             match_code: (challenge.binding == Binding::Addressed).then(|| self.keys.match_code(challenge.id)),
             wallet_link: (challenge.binding == Binding::Linked).then(|| self.wallet_link(challenge)),
+            claimed: challenge.binding == Binding::Linked && challenge.did.is_some(),
             authorization_code: code.map(|code| code.expose().to_owned()),
             code_expires_at: approved.map(|approved| approved.code_expires_at),
             did: approved.and(challenge.did.clone()),

@@ -11,6 +11,7 @@ use miid_protocol::{ChallengeId, ErrorCode, Problem};
 use uuid::Uuid;
 
 use super::extract::{PathId, Proved};
+use super::turns::Turn;
 use super::{ApiError, App};
 use crate::domain::Challenge;
 use crate::store::{ForClaim, StoreError, Tx};
@@ -29,6 +30,7 @@ pub(super) async fn claim(
 ) -> Result<Json<WalletChallenge>, ApiError> {
     let sent: ClaimChallenge = proved.body.json()?;
     let id = ChallengeId::parse(&id).ok();
+    let turn = app.turns.enter(proved.proof.did().as_str()).await?;
     let claiming = Arc::new(Claiming {
         app: app.clone(),
         id,
@@ -36,6 +38,7 @@ pub(super) async fn claim(
         // For an id that is none as well: a wrong secret and an unknown challenge cost the same.
         right: is_right(&app, id.unwrap_or(ChallengeId::from_uuid(Uuid::nil())), &sent.secret),
         proof: proved.proof,
+        _turn: turn,
     });
     let challenge = app
         .store
@@ -61,6 +64,7 @@ struct Claiming {
     person_key: String,
     right: bool,
     proof: HeldProof,
+    _turn: Turn,
 }
 
 impl Claiming {

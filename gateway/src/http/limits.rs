@@ -22,6 +22,7 @@ pub struct AddressLimits {
     requests: DefaultKeyedRateLimiter<IpAddr>,
     new_dids: DefaultKeyedRateLimiter<IpAddr>,
     wrong_logins: DefaultKeyedRateLimiter<IpAddr>,
+    retirements: DefaultKeyedRateLimiter<IpAddr>,
     known: Mutex<[HashSet<u64>; 2]>,
     hasher: RandomState,
 }
@@ -37,6 +38,7 @@ impl AddressLimits {
             ),
             new_dids: RateLimiter::keyed(Quota::per_minute(n(bounds.new_dids_per_address))),
             wrong_logins: RateLimiter::keyed(Quota::per_second(n(bounds.wrong_logins_per_address))),
+            retirements: RateLimiter::keyed(Quota::per_minute(n(bounds.retirements_per_address))),
             known: Mutex::default(),
             hasher: RandomState::new(),
         }
@@ -51,6 +53,11 @@ impl AddressLimits {
     /// the other out.
     pub fn wrong_login(&self, address: IpAddr) -> Result<(), ApiError> {
         check(&self.wrong_logins, address)
+    }
+
+    /// A retirement that would count: it is kept for ever, and a key to retire is free to make.
+    pub fn retirement(&self, address: IpAddr) -> Result<(), ApiError> {
+        check(&self.retirements, address)
     }
 
     /// A DID that this instance may not have seen yet; it costs only then.
@@ -80,6 +87,7 @@ impl AddressLimits {
         self.requests.retain_recent();
         self.new_dids.retain_recent();
         self.wrong_logins.retain_recent();
+        self.retirements.retain_recent();
     }
 }
 

@@ -13,6 +13,7 @@ mod service_lists;
 mod sessions;
 mod streams;
 mod tokens;
+mod turns;
 mod wallet_lists;
 mod well_known;
 
@@ -31,6 +32,7 @@ pub use error::ApiError;
 pub use extract::Peer;
 pub use limits::AddressLimits;
 pub use metrics::{install as install_metrics, router as metrics_router};
+pub use turns::{Turn, Turns};
 
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -54,6 +56,8 @@ pub struct AppState {
     pub clock: Clock,
     /// Bounds per address.
     pub limits: AddressLimits,
+    /// Bounds per identity.
+    pub turns: Turns,
     /// About how many proofs are remembered.
     pub proofs: AtomicI64,
     /// Whether no more traffic is wanted.
@@ -87,6 +91,7 @@ impl AppState {
             settings,
             clock,
             limits,
+            turns: Turns::default(),
             proofs: AtomicI64::new(0),
             draining: AtomicBool::new(false),
             control: RwLock::new(Arc::new(control)),

@@ -9,9 +9,13 @@ use miid_protocol::wallet::{Retire, RetireOutcome};
 use miid_protocol::{Did, ErrorCode, Problem, Timestamp};
 
 use super::extract::{MaybeProved, claimed_key};
+use super::turns::Turn;
 use super::{ApiError, App};
 use crate::store::{Remembered, Retired, StoreError, Tx};
 use crate::verify::{HeldProof, Received};
+
+/// Longest statement of a retirement (section 5).
+const MAX_STATEMENT: usize = 1024;
 
 /// End an identity, for ever
 ///
@@ -24,7 +28,7 @@ pub(super) async fn retire(
     request: MaybeProved,
 ) -> Result<Json<RetireOutcome>, ApiError> {
     let MaybeProved { proof, body, address } = request;
-    let sent = body.json::<Retire>();
+    let sent = body.json::<Retire>().and_then(within_bounds);
     let (did, signed) = match (&proof, sent) {
         (Some(proof), sent) => (proof.did().clone(), Signed::open(&sent?.statement)),
         (None, sent) => {
@@ -37,7 +41,15 @@ pub(super) async fn retire(
         }
     };
     let person_key = app.keys.person_key(&did);
-    let retiring = Arc::new(Retiring { app: app.clone(), proof, signed, did: did.clone(), person_key });
+    let mut retiring =
+        Retiring { app: app.clone(), proof, signed, did: did.clone(), person_key, _turn: None };
+    // Only what would count costs a place, and none that the identity's other calls could take: whoever has stolen
+    // the key must not be able to keep its owner waiting.
+    if retiring.retirement(app.clock.now()).is_ok() {
+        app.limits.retirement(address)?;
+        retiring._turn = Some(app.turns.enter(&format!("retire/{did}")).await?);
+    }
+    let retiring = Arc::new(retiring);
     let retired = app
         .store
         .write("retire", move |tx| {
@@ -53,6 +65,14 @@ pub(super) async fn retire(
     Ok(Json(RetireOutcome { did, at: retired.at }))
 }
 
+/// It is kept for ever, so it holds no more than it needs.
+fn within_bounds(sent: Retire) -> Result<Retire, ApiError> {
+    if sent.statement.len() <= MAX_STATEMENT {
+        return Ok(sent);
+    }
+    Err(ApiError::detail(ErrorCode::InvalidStatement, "it is longer than any retirement"))
+}
+
 fn unproved() -> ApiError {
     let why = "without a proof, a statement is needed that retires its signer at this gateway";
     ApiError::detail(ErrorCode::InvalidProof, why)
@@ -66,6 +86,7 @@ struct Retiring {
     /// Whose proof came, or, without one, who signed.
     did: Did,
     person_key: String,
+    _turn: Option<Turn>,
 }
 
 impl Retiring {

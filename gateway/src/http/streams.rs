@@ -31,6 +31,7 @@ pub(super) async fn wallet_events(
 ) -> Result<Response, ApiError> {
     let key = StreamKey::wallet(proved.proof.did());
     let guard = app.store.hub().join(key.clone(), address, app.settings.stream_limits()).map_err(busy)?;
+    let filter = Filter::Wallet(proved.proof.did().clone());
     let inputs = Arc::new((proved.proof, key.clone()));
     let head = app
         .store
@@ -48,7 +49,7 @@ pub(super) async fn wallet_events(
     Ok(respond(
         slot,
         version,
-        EventStream::new(guard, app.store.clone(), app.keys.clone(), key, Filter::Wallet, start),
+        EventStream::new(guard, app.store.clone(), app.keys.clone(), key, filter, start),
     ))
 }
 

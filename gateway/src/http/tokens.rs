@@ -141,9 +141,12 @@ impl Redeeming {
         let lifetimes = &self.app.settings.lifetimes;
         let id = SessionId::from_uuid(clock::uuid_v7(now));
         tx.lock_sessions(did).await?;
-        if self.service.session_policy == SessionPolicy::Single {
-            tx.supersede(client_id, did).await?;
-        }
+        let others = match self.service.session_policy {
+            SessionPolicy::Single => 0,
+            // A retirement ends all of them in one transaction, so they must not be without bound.
+            SessionPolicy::Multiple => self.app.settings.bounds.sessions_per_person.saturating_sub(1),
+        };
+        tx.supersede(client_id, did, others).await?;
         let sub = known_sub.unwrap_or_else(|| {
             let fresh = jws::encode(&clock::random::<16>());
             tx.add_subject(client_id, did, &fresh);

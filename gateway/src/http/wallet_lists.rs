@@ -44,6 +44,8 @@ impl AppState {
             challenge_id: challenge.id,
             response_code: self.keys.response_code(challenge.id, challenge.approvals),
             issuer: self.issuer.clone(),
+            // Only the browser that comes back learns it: whoever merely made the link does not.
+            did: challenge.did.clone(),
         };
         approved.then(|| returned.to_address(url))
     }
@@ -138,13 +140,14 @@ pub(super) async fn claim_handle(
         )
     })?;
     let person_key = app.keys.person_key(proved.proof.did());
-    let inputs = Arc::new((proved.proof, handle.clone(), person_key));
+    let turn = app.turns.enter(proved.proof.did().as_str()).await?;
+    let inputs = Arc::new((proved.proof, handle.clone(), person_key, turn));
     let claimed = app
         .store
         .write("claim_handle", move |tx| {
             let inputs = inputs.clone();
             Box::pin(async move {
-                let (proof, handle, person_key) = &*inputs;
+                let (proof, handle, person_key, _) = &*inputs;
                 // A retirement lets go of the handle, and none may be claimed behind its back.
                 tx.lock_person(person_key).await?;
                 if let Err(refused) = accepted(tx.remember_proof(proof).await?) {

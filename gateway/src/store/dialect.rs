@@ -34,6 +34,18 @@ pub async fn heads(conn: &mut Conn<'_>, list: &str) -> sqlx::Result<Vec<Row>> {
     conn.all(sql, values![list]).await
 }
 
+/// Until the transaction ends, nobody else changes what is open for a person; whoever is changing it at this moment
+/// is waited for. By id, so that two transactions take the row locks in one order.
+pub async fn lock_open_challenges(conn: &mut Conn<'_>, person_key: &str, did: &str) -> sqlx::Result<()> {
+    if conn.is_postgres() {
+        let sql = "-- lock_open_challenges
+             SELECT id FROM challenges WHERE person_key = $1 AND did = $2 AND deadline IS NOT NULL
+             ORDER BY id FOR UPDATE";
+        conn.all(sql, values![person_key, did]).await?;
+    }
+    Ok(())
+}
+
 /// Until the transaction ends, nobody else holds the lock of this name. SQLite has one writer anyway.
 pub async fn lock(conn: &mut Conn<'_>, name: &str) -> sqlx::Result<()> {
     if conn.is_postgres() {

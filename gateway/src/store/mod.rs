@@ -35,7 +35,7 @@ pub use handles::{Claim, FROZEN};
 pub use open::{OpenError, Options};
 pub use proofs::Remembered;
 pub use retirement::Retired;
-pub use services::{BindingRule, Service, SessionPolicy};
+pub use services::{BindingRule, Service, ServiceChange, SessionPolicy};
 pub use sweep::{Retention, Swept};
 pub use tx::Tx;
 pub use writer::OpFuture;

@@ -2,15 +2,16 @@
 //!
 //! What could, is kept from slipping through: whatever becomes pending for a person does so under the lock of the
 //! person, and whatever becomes a session under that of the person's sessions. A retirement holds both. So what it
-//! does not see was made after its commit, by somebody who saw that the identity is over; and what it does see and
-//! somebody else is changing at this moment, is a compare-and-set that one of the two loses.
+//! does not see was made after its commit, by somebody who saw that the identity is over. What it does see it holds:
+//! somebody who is changing it at this moment is waited for, and whoever comes after loses a compare-and-set and looks
+//! again. So nobody who has the key as well can hold a retirement off by changing things faster than it reads them.
 
 use miid_protocol::statement::Retirement;
 use miid_protocol::{Did, Timestamp};
 
 use super::challenge_rows::{from_row, select};
 use super::db::values;
-use super::{AuditRow, StoreError, Tx, jti_key};
+use super::{AuditRow, Reader, StoreError, Tx, dialect, jti_key};
 use crate::domain::Challenge;
 use crate::streams::StreamKey;
 
@@ -78,8 +79,18 @@ impl Tx {
     }
 
     async fn open_challenges(&mut self, did: &Did, person_key: &str) -> Result<Vec<Challenge>, StoreError> {
+        // A statement of its own: it waits, and what is read must be what stands there afterwards.
+        dialect::lock_open_challenges(&mut self.conn(), person_key, did.as_str()).await?;
         let sql = select!("WHERE c.person_key = $1 AND c.did = $2 AND c.deadline IS NOT NULL");
         let rows = self.conn().all(sql, values![person_key, did.as_str()]).await?;
         Ok(rows.iter().map(|row| from_row(row, 0)).collect::<sqlx::Result<_>>()?)
+    }
+}
+
+impl Reader {
+    /// Whether an identity is over.
+    pub async fn is_retired(&mut self, did: &Did) -> Result<bool, StoreError> {
+        let sql = "-- is_retired\nSELECT at FROM retired WHERE did = $1";
+        Ok(self.conn().optional(sql, values![did.as_str()]).await?.is_some())
     }
 }

@@ -51,6 +51,40 @@ pub struct Service {
     pub created_at: Timestamp,
 }
 
+/// What is to be different about a service; what is not named stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceChange {
+    /// Its name for people.
+    pub name: Option<String>,
+    /// Where linked sign-ins may return, instead of where they may now.
+    pub return_urls: Option<Vec<String>>,
+    /// Where they may return, too.
+    pub add_return_urls: Vec<String>,
+    /// What it may ask for.
+    pub scopes: Option<Vec<String>>,
+    /// How many sessions one person may have.
+    pub session_policy: Option<SessionPolicy>,
+    /// Which bindings it accepts.
+    pub binding: Option<BindingRule>,
+}
+
+impl ServiceChange {
+    fn apply(&self, mut service: Service) -> Service {
+        let change = self.clone();
+        service.name = change.name.unwrap_or(service.name);
+        service.return_urls = change.return_urls.unwrap_or(service.return_urls);
+        for url in change.add_return_urls {
+            if !service.return_urls.contains(&url) {
+                service.return_urls.push(url);
+            }
+        }
+        service.scopes = change.scopes.unwrap_or(service.scopes);
+        service.session_policy = change.session_policy.unwrap_or(service.session_policy);
+        service.binding = change.binding.unwrap_or(service.binding);
+        service
+    }
+}
+
 impl Service {
     /// Whether a secret is right at `now`.
     pub fn accepts(&self, secret: SecretHash, now: Timestamp) -> bool {
@@ -107,6 +141,45 @@ impl Tx {
             .await?;
         self.changed("service_added", Some(&service.client_id)).await?;
         Ok(rows == 1)
+    }
+
+    /// Changes what is named about a service, and gives what stands now. What it has begun keeps what it
+    /// began with. `None` where there is no such service.
+    pub async fn update_service(
+        &mut self,
+        client_id: &ClientId,
+        change: &ServiceChange,
+    ) -> Result<Option<Service>, StoreError> {
+        // Two changes at once: the second sees what the first did.
+        self.lock(&format!("service/{client_id}")).await?;
+        let rows = self.conn().all(SELECT, &[]).await?;
+        let services = rows.iter().map(from_row).collect::<sqlx::Result<Vec<_>>>()?;
+        let Some(found) = services.into_iter().find(|service| service.client_id == *client_id) else {
+            return Ok(None);
+        };
+        let service = change.apply(found);
+        let rows = self
+            .conn()
+            .execute(
+                // Its secrets are not touched: they may be rotated at this moment.
+                "-- update_service
+                 UPDATE services SET name = $2, return_urls = $3, scopes = $4, session_policy = $5, binding = $6
+                 WHERE client_id = $1",
+                values![
+                    client_id.as_str(),
+                    &service.name,
+                    &super::sessions::list_text(&service.return_urls),
+                    &super::sessions::list_text(&service.scopes),
+                    service.session_policy.as_str(),
+                    service.binding.as_str(),
+                ],
+            )
+            .await?;
+        if rows == 0 {
+            return Ok(None); // removed at this moment
+        }
+        self.changed("service_updated", Some(client_id)).await?;
+        Ok(Some(service))
     }
 
     /// Replaces a service's secret; the old one counts until `old_until`. False where there is none.

@@ -61,8 +61,13 @@ impl Tx {
         self.lock(&format!("sessions/{did}")).await
     }
 
-    /// Ends every session of a person at a service, because there is going to be a new one.
-    pub async fn supersede(&mut self, client_id: &ClientId, did: &Did) -> Result<(), StoreError> {
+    /// Ends the sessions of a person at a service but the newest `others`, because there is going to be a new one.
+    pub async fn supersede(
+        &mut self,
+        client_id: &ClientId,
+        did: &Did,
+        others: u32,
+    ) -> Result<(), StoreError> {
         self.about_to_read(&[format!("sessions/{client_id}/{did}")]).await?;
         let now = self.now;
         let rows = self
@@ -70,8 +75,11 @@ impl Tx {
             .all(
                 "-- supersede
                  UPDATE sessions SET revoked_at = $3, reason = 'superseded'
-                 WHERE did = $1 AND client_id = $2 AND revoked_at IS NULL RETURNING id, client_id, sub",
-                values![did.as_str(), client_id.as_str(), now],
+                 WHERE revoked_at IS NULL AND id IN
+                     (SELECT id FROM sessions WHERE did = $1 AND client_id = $2 AND revoked_at IS NULL
+                      ORDER BY id DESC LIMIT 1000000000 OFFSET $4)
+                 RETURNING id, client_id, sub",
+                values![did.as_str(), client_id.as_str(), now, i64::from(others)],
             )
             .await?;
         self.announce_ends(did, RevokeReason::Superseded, &rows)?;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use miid_protocol::events::{RESYNC, RETRY_MS};
 use miid_protocol::service::ChallengeStatus;
-use miid_protocol::{ChallengeId, ClientId};
+use miid_protocol::{ChallengeId, ClientId, Did};
 
 use super::hub::{Guard, Hint};
 use super::{LogEvent, StreamKey};
@@ -26,7 +26,7 @@ use crate::store::{LogPage, Position, Store, StoreError};
 #[derive(Debug, Clone)]
 pub enum Filter {
     /// A wallet's: everything.
-    Wallet,
+    Wallet(Did),
     /// A service's: everything, with codes filled in.
     Service(ClientId),
     /// A service's, of one challenge.
@@ -178,7 +178,7 @@ impl EventStream {
 impl Rest {
     fn wants(&self, event: &LogEvent) -> bool {
         match &self.filter {
-            Filter::Wallet | Filter::Service(_) => true,
+            Filter::Wallet(_) | Filter::Service(_) => true,
             Filter::Challenge(_, id) => event.about.as_deref() == Some(&id.to_string()),
         }
     }
@@ -202,10 +202,16 @@ impl Rest {
     async fn read(self, position: i64) -> Result<Chunk, StoreError> {
         let mut reader = self.store.read().await?;
         let (events, next) = match (&self.filter, reader.log_after(&self.key, Position(position)).await?) {
-            (_, LogPage::Resync(head)) => {
+            (filter, LogPage::Resync(head)) => {
                 let mut text = String::new();
                 push_event(&mut text, head.0, RESYNC, "{}");
-                return Ok(Chunk { text, position: head.0, more: false, ended: false });
+                // What was jumped over may have been the end. Asked after the head was read: an end that this
+                // does not see yet stands behind it.
+                let ended = match filter {
+                    Filter::Wallet(did) => reader.is_retired(did).await?,
+                    Filter::Service(_) | Filter::Challenge(..) => false,
+                };
+                return Ok(Chunk { text, position: head.0, more: false, ended });
             }
             (_, LogPage::Events(events)) => {
                 let next = events.last().map_or(position, |event| event.seq);

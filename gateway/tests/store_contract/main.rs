@@ -4,6 +4,7 @@
 mod fresh;
 mod links;
 mod retirement;
+mod services;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -58,33 +58,24 @@ pub(super) async fn status(
     if look_if_deaf(&core, &login).await? {
         login = own(&core, id, &headers).await?;
     }
-    Ok(Json(seen(&core, &login, &headers).await?))
+    Ok(Json(login.seen_at(core.now())))
 }
 
-/// A browser that comes back from its wallet must see who approved. Where we do not hear the gateway, it is asked.
+/// A page must see that its wallet took the link and approved. Where we do not hear the gateway, it is asked.
 async fn look_if_deaf(core: &Arc<Core>, login: &Login) -> Result<bool, Refusal> {
     let waits =
         login.binding == Binding::Linked && matches!(login.state, LoginState::Waiting { approved: None });
-    if !waits || core.link.is_current() {
+    if !waits || core.link.is_current() || !core.looks.take(login.challenge_id, core.now()) {
         return Ok(false);
     }
     match core.gateway.challenge(login.challenge_id).await {
-        Ok(challenge) => events::apply_challenge(core, challenge).await?,
+        Ok(challenge) => events::apply_challenge(core, challenge, None).await?,
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "a linked sign-in cannot be looked at");
             return Ok(false);
         }
     }
     Ok(true)
-}
-
-/// Where it stands, and whether this browser knows who approved it.
-pub(super) async fn seen(core: &Core, login: &Login, headers: &HeaderMap) -> Result<LoginStatus, Refusal> {
-    let mut status = login.seen_at(core.now());
-    if let (Some(did), Some(known)) = (&status.did, core.cookies.known(headers)) {
-        status.known = core.store.last_known(known.hash()).await?.map(|last| last == *did);
-    }
-    Ok(status)
 }
 
 /// `GET /auth/stream/{id}`

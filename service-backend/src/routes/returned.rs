@@ -4,6 +4,9 @@
 //! that approved it. Only where both are one browser somebody is signed in. The right code without the cookie says
 //! that the person approved what somebody else began: then it ends for everybody (threats 10 and 11). Whether a
 //! code is right only the gateway can say; nothing of it is kept here beyond the exchange.
+//!
+//! The address that the wallet opened also says who approved, and the page asks "Continue as …?" with that. So it
+//! must be true: with another name in it nothing is exchanged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +16,13 @@ use axum::body::Body;
 use axum::extract::State;
 use http::HeaderMap;
 use http::request::Parts;
-use miid_protocol::ChallengeId;
 use miid_protocol::browser::{LoginStatus, ReturnRequest};
 use miid_protocol::problem::ErrorCode;
 use miid_protocol::secret::{ResponseCode, Secret};
 use miid_protocol::service::{Binding, ChallengeStatus, EndReason, ExpireReason};
+use miid_protocol::{ChallengeId, Did};
 
-use super::login::{own, seen};
+use super::login::own;
 use super::streams;
 use crate::finish::{self, Claim, Grant};
 use crate::logins::{Login, LoginState};
@@ -51,7 +54,12 @@ pub(super) async fn returned(
     let id = returned.challenge_id;
     let response = Secret::<ResponseCode>::parse(&returned.response_code);
     match own(&core, id, &parts.headers).await {
-        Ok(login) => finish(&core, login, response.ok(), &parts.headers).await.map(Json),
+        Ok(login) => {
+            let wrong = || Refusal::new(ErrorCode::WrongResponseCode);
+            let did = returned.did.map(|did| Did::parse(&did)).transpose().map_err(|_| wrong())?;
+            let response = response.ok().filter(|_| login.binding == Binding::Linked).ok_or_else(wrong)?;
+            finish(&core, login, &Brought { response, did }, &parts.headers).await.map(Json)
+        }
         Err(refusal) if refusal.code() == ErrorCode::ChallengeNotFound => match response {
             Ok(response) => stop(&core, id, &response).await.map(Json),
             Err(_) => Err(refusal),
@@ -60,15 +68,27 @@ pub(super) async fn returned(
     }
 }
 
+/// What a browser came back with.
+struct Brought {
+    response: Secret<ResponseCode>,
+    /// Whom it was told it goes on as.
+    did: Option<Did>,
+}
+
+impl Brought {
+    fn lies_about(&self, did: &Did) -> bool {
+        self.did.as_ref().is_some_and(|brought| brought != did)
+    }
+}
+
 /// The browser that began it: exchanges once, however often and through whichever instance it comes back.
 async fn finish(
     core: &Arc<Core>,
     mut login: Login,
-    response: Option<Secret<ResponseCode>>,
+    brought: &Brought,
     headers: &HeaderMap,
 ) -> Result<LoginStatus, Refusal> {
     let wrong = || Refusal::new(ErrorCode::WrongResponseCode);
-    let response = response.filter(|_| login.binding == Binding::Linked).ok_or_else(wrong)?;
     let id = login.challenge_id;
     // Before the first look, so that nothing rings unheard in between.
     let mut bell =
@@ -78,8 +98,14 @@ async fn finish(
     let mut tried = false;
     loop {
         match &login.state {
-            LoginState::Waiting { .. } if tried => return Err(wrong()),
-            LoginState::Waiting { .. } => tried = exchange(core, &login, &response).await?,
+            _ if login.seems_waiting(core.now()) => {
+                if tried {
+                    return Err(wrong());
+                }
+                tried = exchange(core, &login, brought).await?;
+            }
+            LoginState::Exchanging(exchange) if brought.lies_about(&exchange.did) => return Err(wrong()),
+            LoginState::Active { did: Some(did), .. } if brought.lies_about(did) => return Err(wrong()),
             LoginState::Exchanging(_) => tokio::select! {
                 () = bell.rung() => {}
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
@@ -90,18 +116,19 @@ async fn finish(
         }
         login = own(core, id, headers).await?;
     }
-    seen(core, &login, headers).await
+    Ok(login.seen_at(core.now()))
 }
 
 /// Begins the exchange, if it is ours to begin and there is something to exchange. The gateway is asked now:
-/// the browser is often quicker than the event, and the code was not kept.
-async fn exchange(core: &Arc<Core>, login: &Login, response: &Secret<ResponseCode>) -> Result<bool, Refusal> {
+/// the browser is often quicker than the event, and the code was not kept. It is asked, too, about one that only
+/// looks like waiting: the answer takes as long, and fails where the other would. Says whether that was all.
+async fn exchange(core: &Arc<Core>, login: &Login, brought: &Brought) -> Result<bool, Refusal> {
     let id = login.challenge_id;
     let challenge = match core.gateway.challenge(id).await {
         Err(error) if error.code() == Some(ErrorCode::ChallengeNotFound) => {
             core.store.end_login(id, &LoginState::Expired(ExpireReason::Timeout)).await?;
             core.login_wakes.wake(id);
-            return Ok(false);
+            return Ok(true);
         }
         challenge => challenge?,
     };
@@ -113,10 +140,14 @@ async fn exchange(core: &Arc<Core>, login: &Login, response: &Secret<ResponseCod
         challenge.did.clone(),
     ) else {
         // Taken back or over. Where it is pending the code belongs to an approval that is dead.
-        events::apply_challenge(core, challenge).await?;
+        events::apply_challenge(core, challenge, login.approval()).await?;
         return Ok(true);
     };
+    if brought.lies_about(&did) {
+        return Ok(true);
+    }
     let row = id.to_string();
+    let response = &brought.response;
     let approval = Approval {
         did,
         code_sealed: core.keys.seal(&core.outside, "code", &row, &code),
@@ -168,6 +199,5 @@ async fn stop(
         claimed: true,
         reason: challenge.reason,
         did: None,
-        known: None,
     })
 }

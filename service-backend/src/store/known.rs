@@ -39,19 +39,6 @@ impl Store {
         Ok(row.is_some())
     }
 
-    /// As whom this browser signed in the last time.
-    pub(crate) async fn last_known(&self, browser: SecretHash) -> Result<Option<Did>, StoreError> {
-        let row = self
-            .db
-            .read_one(
-                "-- last_known
-                 SELECT did FROM known_browsers WHERE browser_hash = $1 ORDER BY last_seen DESC LIMIT 1",
-                values![browser.to_text()],
-            )
-            .await?;
-        row.map(|row| Did::parse(&row.text("did")?).map_err(|_| StoreError::Corrupt("a DID"))).transpose()
-    }
-
     /// Remembers a browser under a fresh cookie; what it was known as before moves along.
     pub(crate) async fn remember_browser(
         &self,

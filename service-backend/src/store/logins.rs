@@ -7,7 +7,7 @@ use miid_protocol::{ChallengeId, Did, SessionId, Timestamp};
 use super::db::{Row, StoreError, values};
 use super::{SWEEP_BATCH, Store};
 use crate::finish::Claim;
-use crate::logins::{Approved, Exchange, GRACE, Login, LoginState};
+use crate::logins::{Approved, CODE_LIFETIME, Exchange, GRACE, Login, LoginState};
 use crate::sessions::NewSession;
 
 /// A sign-in that begins.
@@ -99,32 +99,44 @@ impl Store {
         Ok(changed == 1)
     }
 
-    /// The approval of a linked login was taken back before its browser came.
-    pub(crate) async fn taken_back(&self, id: ChallengeId) -> Result<bool, StoreError> {
+    /// The approval of a linked login was taken back before its browser came: only the one that ends at `which`,
+    /// where that is said.
+    pub(crate) async fn taken_back(
+        &self,
+        id: ChallengeId,
+        which: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
         let changed = self
             .db
             .execute(
                 "-- taken_back
                  UPDATE logins SET approved_did = NULL, code_expires_at = NULL
-                 WHERE challenge_id = $1 AND state = 'waiting' AND approved_did IS NOT NULL",
-                values![id.to_string()],
+                 WHERE challenge_id = $1 AND state = 'waiting' AND approved_did IS NOT NULL
+                   AND code_expires_at = COALESCE($2, code_expires_at)",
+                values![id.to_string(), which.map(Timestamp::millis)],
             )
             .await?;
         Ok(changed == 1)
     }
 
-    /// Everything that still waits for the person.
-    pub(crate) async fn waiting_logins(&self, now: Timestamp) -> Result<Vec<ChallengeId>, StoreError> {
+    /// Everything that still waits for the person, with the approval that is known of it. A linked one may have
+    /// been approved in its last moment without our hearing of it: its code still lives.
+    pub(crate) async fn waiting_logins(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<(ChallengeId, Option<Timestamp>)>, StoreError> {
+        let since = now.millis() - GRACE.millis();
         let rows = self
             .db
             .read(
                 "-- waiting_logins
-                 SELECT challenge_id FROM logins
-                 WHERE state = 'waiting' AND (expires_at > $1 OR code_expires_at > $1)",
-                values![now.millis() - GRACE.millis()],
+                 SELECT * FROM logins
+                 WHERE state = 'waiting'
+                   AND (expires_at > $1 OR code_expires_at > $1 OR (binding = 'linked' AND expires_at > $2))",
+                values![since, since - CODE_LIFETIME.millis()],
             )
             .await?;
-        rows.iter().map(challenge_id).collect()
+        rows.iter().map(|row| from_row(row).map(|login| (login.challenge_id, login.approval()))).collect()
     }
 
     /// waiting → exchanging. Whoever gets `true`, and nobody else, exchanges the code. A linked login may be
@@ -297,14 +309,15 @@ impl Store {
     }
 
     /// waiting → expired, by the browser's own wish; the gateway hears of it, sooner or later. A linked login
-    /// may be approved by now: it is over all the same, as long as its browser has not come back.
+    /// may be approved by now: it is over all the same, as long as its browser has not come back. So is one that
+    /// somebody said was not theirs: its browser takes it for waiting, and must not see a difference.
     pub(crate) async fn give_up(&self, id: ChallengeId, retry_at: Timestamp) -> Result<bool, StoreError> {
         let changed = self
             .db
             .execute(
                 "-- give_up
                  UPDATE logins SET state = 'expired', reason = 'withdrawn', withdraw_due_at = $2
-                 WHERE challenge_id = $1 AND state = 'waiting'",
+                 WHERE challenge_id = $1 AND (state = 'waiting' OR (state = 'denied' AND reason = 'not_me'))",
                 values![id.to_string(), retry_at],
             )
             .await?;

@@ -7,7 +7,7 @@ use miid_protocol::{ChallengeId, Did, Issuer, Lifetime, SessionId, SigningKey, T
 
 use super::*;
 use crate::finish::Claim;
-use crate::logins::{Approved, LoginState};
+use crate::logins::{Approved, CODE_LIFETIME, LoginState};
 use crate::outside::Outside;
 use crate::sessions::{End, NewSession};
 
@@ -216,7 +216,37 @@ async fn a_login_past_its_time_is_not_exchanged() {
             !stores[0].begin_exchange(&claim(1, "a"), &approval(), late, at(400_000)).await.expect("answers")
         );
         assert!(stores[0].waiting_logins(late).await.expect("reads").is_empty());
-        assert_eq!(stores[0].waiting_logins(at(300_999)).await.expect("reads"), [challenge(1)]);
+        assert_eq!(stores[0].waiting_logins(at(300_999)).await.expect("reads"), [(challenge(1), None)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_linked_login_is_looked_up_while_a_code_could_still_live() {
+    on_both(async |stores| {
+        open(&stores[0], 1, Binding::Linked).await;
+        let until = 301_000 + CODE_LIFETIME.millis();
+        assert_eq!(stores[0].waiting_logins(at(until - 1)).await.expect("reads"), [(challenge(1), None)]);
+        assert!(stores[0].waiting_logins(at(until)).await.expect("reads").is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_that_was_not_theirs_is_given_up_like_one_that_waits() {
+    on_both(async |stores| {
+        let store = &stores[0];
+        for (n, reason, given_up) in [
+            (1, DenyReason::NotMe, true),
+            (2, DenyReason::Declined, false),
+            (3, DenyReason::WrongMatchCode, false),
+        ] {
+            open(store, n, Binding::Linked).await;
+            assert!(store.end_login(challenge(n), &LoginState::Denied(reason)).await.expect("answers"));
+            assert_eq!(store.give_up(challenge(n), at(40)).await.expect("answers"), given_up, "{reason:?}");
+        }
+        assert!(matches!(state(store, 1).await, LoginState::Expired(ExpireReason::Withdrawn)));
+        assert!(matches!(state(store, 2).await, LoginState::Denied(DenyReason::Declined)));
     })
     .await;
 }
@@ -252,10 +282,13 @@ async fn a_linked_login_is_claimed_approved_and_taken_back_while_it_waits_and_no
             matches!(state(other, 1).await, LoginState::Waiting { approved: Some(a) } if a == approved())
         );
         // Past the time in which it could be answered it still waits for its browser.
-        assert_eq!(store.waiting_logins(at(350_000)).await.expect("reads"), [id]);
-        assert!(store.waiting_logins(at(401_000)).await.expect("reads").is_empty());
-        assert!(store.taken_back(id).await.expect("answers"));
-        assert!(!other.taken_back(id).await.expect("answers"));
+        let known = Some(approved().code_expires_at);
+        assert_eq!(store.waiting_logins(at(350_000)).await.expect("reads"), [(id, known)]);
+        // What was asked before another approval came says nothing about this one.
+        assert!(!store.taken_back(id, Some(at(1))).await.expect("answers"));
+        assert!(matches!(state(other, 1).await, LoginState::Waiting { approved: Some(_) }));
+        assert!(store.taken_back(id, known).await.expect("answers"));
+        assert!(!other.taken_back(id, None).await.expect("answers"));
         assert!(matches!(state(store, 1).await, LoginState::Waiting { approved: None }));
 
         assert!(store.approved(id, &approved(), at(20)).await.expect("answers"));
@@ -266,7 +299,7 @@ async fn a_linked_login_is_claimed_approved_and_taken_back_while_it_waits_and_no
                 .expect("answers")
         );
         // What is told late finds it on its way.
-        assert!(!other.taken_back(id).await.expect("answers"));
+        assert!(!other.taken_back(id, None).await.expect("answers"));
         assert!(!other.approved(id, &approved(), at(30)).await.expect("answers"));
         assert!(!other.give_up(id, at(40)).await.expect("answers"));
         assert!(matches!(
@@ -370,11 +403,6 @@ async fn a_browser_is_known_by_did_and_by_what_was_typed() {
         // A linked sign-in, where nothing was typed, forgets nothing of it.
         store.remember_browser(Some(hash(2)), hash(2), &known_as("a", ""), at(3)).await.expect("remembers");
         assert!(store.is_known(hash(2), None, "alice").await.expect("reads"));
-        let other = Did::of(&SigningKey::from_bytes(&[8; 32]).verifying_key());
-        let as_other = KnownAs { did: other.clone(), ..known_as("c", "carol") };
-        store.remember_browser(Some(hash(2)), hash(2), &as_other, at(4)).await.expect("remembers");
-        assert_eq!(store.last_known(hash(2)).await.expect("reads"), Some(other));
-        assert_eq!(store.last_known(hash(9)).await.expect("reads"), None);
         assert!(!store.is_known(hash(2), None, "other").await.expect("reads"));
         for n in 0..20 {
             let as_whom = known_as(&format!("p{n}"), &format!("h{n}"));

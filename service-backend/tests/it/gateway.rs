@@ -85,6 +85,8 @@ pub struct Book {
     pub padding: usize,
     /// How often a list was asked for.
     pub lists: usize,
+    /// How often one challenge was asked about.
+    pub shown: usize,
     serial: u64,
 }
 
@@ -142,6 +144,8 @@ impl Gateway {
     /// A wallet takes the link.
     pub fn claim(&self, id: ChallengeId) {
         self.change(|book| {
+            let (challenge, _) = book.challenges.get_mut(&id).expect("a challenge");
+            challenge.claimed = true;
             book.log.push(ServiceEvent::ChallengeClaimed(ChallengeAt { challenge_id: id, at: later(0) }));
         });
     }
@@ -149,8 +153,9 @@ impl Gateway {
     /// Approves a linked challenge; what the browser then comes back with.
     pub fn approve_linked(&self, id: ChallengeId) -> serde_json::Value {
         self.approve(id);
-        let response = self.book().responses[&id].clone();
-        serde_json::json!({ "challenge_id": id, "response_code": response, "iss": self.url })
+        let book = self.book();
+        let (response, did) = (&book.responses[&id], did_of(book.approver));
+        serde_json::json!({ "challenge_id": id, "response_code": response, "iss": self.url, "did": did })
     }
 
     pub fn approve(&self, id: ChallengeId) -> String {
@@ -340,6 +345,7 @@ fn created(gateway: &Gateway, asked: CreateChallenge) -> (Response, bool) {
         expires_at: later(300),
         match_code: (!is_linked).then(|| "47".into()),
         wallet_link: is_linked.then(|| format!("miid://challenge/{challenge_id}?iss={issuer}&s={link}")),
+        claimed: false,
         authorization_code: None,
         code_expires_at: None,
         did: None,
@@ -358,7 +364,9 @@ fn created(gateway: &Gateway, asked: CreateChallenge) -> (Response, bool) {
 }
 
 async fn show(State(gateway): State<Gateway>, Path(id): Path<ChallengeId>) -> Response {
-    match gateway.book().challenges.get(&id) {
+    let mut book = gateway.book();
+    book.shown += 1;
+    match book.challenges.get(&id) {
         Some((challenge, _)) => Json(challenge).into_response(),
         None => refuse(ErrorCode::ChallengeNotFound),
     }

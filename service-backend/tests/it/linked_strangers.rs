@@ -1,8 +1,9 @@
 //! What comes back through somebody else's browser, or with something else in hand.
 
-use miid_protocol::service::{ChallengeStatus, EndReason, ExpireReason};
+use miid_protocol::service::{ChallengeStatus, DenyReason, EndReason, ExpireReason};
 use serde_json::{Value, json};
 
+use crate::gateway::did;
 use crate::world::{Browser, World};
 
 /// A code of the right shape that was never given.
@@ -45,6 +46,96 @@ async fn an_approval_that_comes_back_through_another_browser_ends_the_sign_in_fo
 }
 
 #[tokio::test]
+async fn who_began_it_learns_nothing_about_who_approved() {
+    let world = World::new().await;
+    let mut stranger = world.browser();
+    let id = stranger.start_linked().await;
+    let mut page = stranger.watch_login(id).await;
+    world.gateway.claim(id);
+    let back = world.gateway.approve_linked(id);
+    let mut told = vec![page.until("approved").await.data];
+    told.push(stranger.watch_login(id).await.until("snapshot").await.data);
+    told.push(stranger.get(&format!("/auth/status/{id}")).await.expect(200).body);
+    told.push(stranger.complete(id).await.body);
+    // Neither a name that is right nor one that is not brings anything to light.
+    let other = json!("did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK");
+    let guesses = [json!(did()), other, json!("x"), Value::Null];
+    for guess in guesses {
+        let answer = stranger.come_back(&with(&with(&back, "response_code", made_up()), "did", guess)).await;
+        answer.refused(400, "wrong_response_code");
+        told.push(answer.body);
+    }
+    for said in told {
+        assert!(!said.to_string().contains(did().as_str()), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_return_in_another_name_is_refused_and_nothing_is_exchanged() {
+    let world = World::new().await;
+    let mut browser = world.browser();
+    let id = browser.start_linked().await;
+    let back = world.gateway.approve_linked(id);
+    let other = json!("did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK");
+    for lie in [other.clone(), json!("x"), json!("")] {
+        browser.come_back(&with(&back, "did", lie)).await.refused(400, "wrong_response_code");
+    }
+    assert_eq!(world.gateway.book().exchanges, 0);
+    assert_eq!(browser.status(id).await.status, ChallengeStatus::Approved);
+    assert_eq!(browser.come_back(&back).await.expect(200).body["status"], "active");
+    browser.come_back(&with(&back, "did", other)).await.refused(400, "wrong_response_code");
+    let mut unsaid = back.clone();
+    unsaid.as_object_mut().expect("an object").remove("did");
+    assert_eq!(browser.come_back(&unsaid).await.expect(200).body["status"], "active");
+    assert_eq!(world.gateway.book().exchanges, 1);
+}
+
+#[tokio::test]
+async fn one_that_was_not_theirs_answers_like_one_that_waits() {
+    let world = World::new().await;
+    let mut seen = Vec::new();
+    for denied in [false, true] {
+        let mut browser = world.browser();
+        let id = browser.start_linked().await;
+        let mut page = browser.watch_login(id).await;
+        page.until("snapshot").await;
+        world.gateway.claim(id);
+        page.until("claimed").await;
+        if denied {
+            world.gateway.deny(id, DenyReason::NotMe);
+            // Behind it in the same stream, so that it was heard.
+            let mut other = world.browser();
+            let later = other.start_linked().await;
+            let mut told = other.watch_login(later).await;
+            told.until("snapshot").await;
+            world.gateway.deny(later, DenyReason::Declined);
+            told.until("denied").await;
+        }
+        let body = json!({ "challenge_id": id, "response_code": made_up(), "iss": world.gateway.url });
+        let mut answers = Vec::new();
+        let early = browser.come_back(&body).await;
+        answers.push((early.status, early.body["code"].clone()));
+        world.gateway.down(true);
+        let away = browser.come_back(&body).await;
+        answers.push((away.status, away.body["code"].clone()));
+        world.gateway.down(false);
+        let complete = browser.complete(id).await;
+        answers.push((complete.status, complete.body["code"].clone()));
+        for path in ["cancel", "cancel"] {
+            let given_up = browser.post(&format!("/auth/{path}/{id}")).await;
+            answers.push((given_up.status, given_up.body["code"].clone()));
+        }
+        let over = browser.get(&format!("/auth/status/{id}")).await.expect(200);
+        answers.push((over.status, json!([over.body["status"], over.body["reason"], over.body["claimed"]])));
+        let late = browser.come_back(&body).await;
+        answers.push((late.status, json!([late.body["status"], late.body["reason"]])));
+        seen.push(answers);
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0][0], (http::StatusCode::BAD_REQUEST, json!("wrong_response_code")));
+}
+
+#[tokio::test]
 async fn a_planted_cookie_is_no_login_cookie() {
     let world = World::new().await;
     let (mut owner, mut stranger) = (world.browser(), world.browser());
@@ -72,7 +163,7 @@ async fn a_wrong_code_changes_nothing_and_the_right_one_still_works() {
         browser.come_back(&with(&back, "response_code", wrong)).await.refused(400, "wrong_response_code");
         let status = browser.status(id).await;
         assert_eq!(status.status, ChallengeStatus::Approved);
-        assert!(status.did.is_some());
+        assert!(status.did.is_none());
     }
     assert_eq!(browser.come_back(&back).await.expect(200).body["status"], "active");
     assert_eq!(page.until("active").await.id.as_deref(), Some("final"));

@@ -89,13 +89,7 @@ export const en = {
   confirm: {
     short: "Continue?",
     title: (who: string) => `Continue as ${who}?`,
-    known: {
-      same: "The same identity as the last time in this browser.",
-      other: "Not the identity that signed in here the last time.",
-      never: "Nobody has signed in with this browser before.",
-    },
-    led: "Another page led you here. Continue only if you have just approved in your own wallet.",
-    own: "Continue only if this is your own identity.",
+    text: "Another page led you here. Continue only if you have just approved in your own wallet.",
     go: "Continue",
     stop: "No, stop",
   },

@@ -1,44 +1,16 @@
-//! The command line: `serve`, and what an operator does beside running instances.
+//! The commands about relying parties.
 
-use std::io::Write as _;
-use std::path::PathBuf;
-
-use anyhow::{Context as _, bail};
-use clap::{Parser, Subcommand};
+use anyhow::bail;
+use clap::Subcommand;
 use miid_protocol::secret::{ClientSecret, Secret};
 use miid_protocol::service::RevokeReason;
 use miid_protocol::{ClientId, Lifetime, text};
 use serde_json::json;
 
-use crate::clock::{self, Clock};
-use crate::config::{Place, Settings};
-use crate::keys::{self, NEXT_KEY_LEAD};
-use crate::store::{BindingRule, Service, SessionPolicy, Store};
-
-/// Decides who is signed in: challenges, approvals, tokens and sessions.
-#[derive(Debug, Parser)]
-#[command(name = "miid-gateway", version, about, disable_help_subcommand = true)]
-pub struct Cli {
-    /// TOML file with settings, named like the flags of serve
-    #[arg(long, global = true, env = "MIID_GATEWAY_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// What to do
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Serve the protocol until told to stop
-    Serve(Box<Settings>),
-    /// Relying parties: add, list, rotate-secret, remove
-    #[command(subcommand)]
-    Service(ServiceCommand),
-    /// Token signing keys: list, rotate, retire
-    #[command(subcommand)]
-    Keys(KeysCommand),
-}
+use super::{open, print};
+use crate::clock;
+use crate::config::Place;
+use crate::store::{BindingRule, Service, ServiceChange, SessionPolicy, Store};
 
 /// What to do with a service.
 #[derive(Debug, Subcommand)]
@@ -78,6 +50,22 @@ pub enum ServiceCommand {
         #[allow(missing_docs)]
         place: Place,
     },
+    /// Change what is named about a service, and print what stands now
+    ///
+    /// What was begun before goes on as it began.
+    Update {
+        /// Which one
+        client_id: ClientId,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        changes: Changes,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        place: Place,
+    },
     /// Give a service a new secret and print it, once
     RotateSecret {
         /// Which one
@@ -102,59 +90,51 @@ pub enum ServiceCommand {
     },
 }
 
-/// What to do with signing keys.
-#[derive(Debug, Subcommand)]
-pub enum KeysCommand {
-    /// List the keys
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        #[allow(missing_docs)]
-        place: Place,
-    },
-    /// Publish a new key, which takes over in ten minutes
-    Rotate {
-        #[command(flatten)]
-        #[allow(missing_docs)]
-        place: Place,
-    },
-    /// Stop honouring a key at once, and whatever it signed
-    Retire {
-        /// Which one
-        kid: String,
-        /// Yes, now: tokens that it signed are refused from this moment
-        #[arg(long, required = true)]
-        now: bool,
-        #[command(flatten)]
-        #[allow(missing_docs)]
-        place: Place,
-    },
+/// What is to be different; what is not named stays.
+#[derive(Debug, clap::Args)]
+pub struct Changes {
+    /// Its name, as people read it in their wallets
+    #[arg(long)]
+    name: Option<String>,
+    /// Where linked sign-ins may return, instead of where they may now; may be given more than once
+    #[arg(long = "return-url", value_name = "URL", conflicts_with = "add_return_urls")]
+    return_urls: Vec<String>,
+    /// Where linked sign-ins may return, too; may be given more than once
+    #[arg(long = "add-return-url", value_name = "URL")]
+    add_return_urls: Vec<String>,
+    /// What it may ask for, instead of what it may now
+    #[arg(long, value_delimiter = ',')]
+    scopes: Option<Vec<String>>,
+    /// Sessions that one person may have there
+    #[arg(long, value_enum)]
+    session_policy: Option<SessionPolicy>,
+    /// Ways of signing in that it accepts
+    #[arg(long, value_enum)]
+    binding: Option<BindingRule>,
 }
 
-/// Opens the store beside whoever serves from it.
-async fn open(place: &Place) -> anyhow::Result<Store> {
-    let store = Store::open(&place.options(false), Clock::system()).await?;
-    let keys = keys::load_or_create(&prepared(place)?)?;
-    store.bind_keys(keys.fingerprint()).await?;
-    Ok(store)
-}
-
-/// The key file's path, its folder made where it is missing.
-pub fn prepared(place: &Place) -> anyhow::Result<PathBuf> {
-    let path = place.keys_path();
-    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        let mut builder = std::fs::DirBuilder::new();
-        // Other users must not look into what lies there.
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder
-            .recursive(true)
-            .create(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+impl Changes {
+    fn check(self) -> anyhow::Result<ServiceChange> {
+        let change = ServiceChange {
+            name: self.name,
+            return_urls: (!self.return_urls.is_empty()).then_some(self.return_urls),
+            add_return_urls: self.add_return_urls,
+            scopes: self.scopes,
+            session_policy: self.session_policy,
+            binding: self.binding,
+        };
+        if change == ServiceChange::default() {
+            bail!(
+                "nothing to change; say what: --name, --return-url, --add-return-url, --scopes, --session-policy \
+                 or --binding"
+            );
+        }
+        change.name.as_deref().map_or(Ok(()), check_name)?;
+        change.scopes.as_deref().map_or(Ok(()), check_scopes)?;
+        let urls = change.return_urls.iter().flatten().chain(&change.add_return_urls);
+        urls.into_iter().try_for_each(|url| check_return_url(url))?;
+        Ok(change)
     }
-    Ok(path)
 }
 
 /// Runs a `service` command.
@@ -170,12 +150,8 @@ pub async fn service(command: ServiceCommand) -> anyhow::Result<()> {
             json,
             place,
         } => {
-            if !text::is_displayable(&name, 64) || name.trim().is_empty() {
-                bail!("a name has 1 to 64 visible characters");
-            }
-            if let Some(scope) = scopes.iter().find(|scope| !text::is_scope(scope)) {
-                bail!("{scope:?} is no scope; scopes have 1 to 64 of a-z 0-9 : . _ -");
-            }
+            check_name(&name)?;
+            check_scopes(&scopes)?;
             return_urls.iter().try_for_each(|url| check_return_url(url))?;
             let store = open(&place).await?;
             let secret = fresh_secret();
@@ -202,6 +178,10 @@ pub async fn service(command: ServiceCommand) -> anyhow::Result<()> {
             show_secret(&client_id, &secret, json)
         }
         ServiceCommand::List { json, place } => list_services(&open(&place).await?, json).await,
+        ServiceCommand::Update { client_id, changes, json, place } => {
+            let change = changes.check()?;
+            update_service(&open(&place).await?, client_id, change, json).await
+        }
         ServiceCommand::RotateSecret { client_id, overlap, json, place } => {
             let store = open(&place).await?;
             let secret = fresh_secret();
@@ -225,16 +205,7 @@ async fn list_services(store: &Store, as_json: bool) -> anyhow::Result<()> {
     let mut services: Vec<Service> = store.read().await?.services().await?.into_values().collect();
     services.sort_by(|a, b| a.client_id.cmp(&b.client_id));
     if as_json {
-        let list: Vec<_> = services
-            .iter()
-            .map(|s| {
-                json!({
-                    "client_id": s.client_id, "name": s.name, "return_urls": s.return_urls, "scopes": s.scopes,
-                    "session_policy": s.session_policy.as_str(), "binding": s.binding.as_str(),
-                    "created_at": s.created_at,
-                })
-            })
-            .collect();
+        let list: Vec<_> = services.iter().map(in_json).collect();
         return print(&serde_json::to_string_pretty(&list)?);
     }
     if services.is_empty() {
@@ -251,6 +222,42 @@ async fn list_services(store: &Store, as_json: bool) -> anyhow::Result<()> {
         ))?;
     }
     Ok(())
+}
+
+fn in_json(s: &Service) -> serde_json::Value {
+    json!({
+        "client_id": s.client_id, "name": s.name, "return_urls": s.return_urls, "scopes": s.scopes,
+        "session_policy": s.session_policy.as_str(), "binding": s.binding.as_str(), "created_at": s.created_at,
+    })
+}
+
+async fn update_service(
+    store: &Store,
+    client_id: ClientId,
+    change: ServiceChange,
+    as_json: bool,
+) -> anyhow::Result<()> {
+    let id = client_id.clone();
+    let updated = store
+        .write("update_service", move |tx| {
+            let (id, change) = (id.clone(), change.clone());
+            Box::pin(async move { tx.update_service(&id, &change).await })
+        })
+        .await?;
+    let Some(service) = updated else {
+        bail!("there is no service called {client_id}; see: miid-gateway service list");
+    };
+    if as_json {
+        return print(&serde_json::to_string_pretty(&in_json(&service))?);
+    }
+    print(&format!("client_id       {client_id}"))?;
+    print(&format!("name            {}", service.name))?;
+    for url in &service.return_urls {
+        print(&format!("return_url      {url}"))?;
+    }
+    print(&format!("scopes          {}", service.scopes.join(" ")))?;
+    print(&format!("session_policy  {}", service.session_policy.as_str()))?;
+    print(&format!("binding         {}", service.binding.as_str()))
 }
 
 async fn remove_service(store: &Store, client_id: ClientId) -> anyhow::Result<()> {
@@ -287,80 +294,22 @@ async fn remove_service(store: &Store, client_id: ClientId) -> anyhow::Result<()
     print(&format!("Removed {client_id} and ended {ended} sessions."))
 }
 
-/// Runs a `keys` command.
-pub async fn keys(command: KeysCommand) -> anyhow::Result<()> {
-    match command {
-        KeysCommand::List { json, place } => {
-            let rows = open(&place).await?.read().await?.signing_keys().await?;
-            if json {
-                let list: Vec<_> = rows
-                    .iter()
-                    .map(|k| json!({"kid": k.kid, "created_at": k.created_at, "active_from": k.active_from, "retired_at": k.retired_at}))
-                    .collect();
-                return print(&serde_json::to_string_pretty(&list)?);
-            }
-            for key in rows {
-                let retired = key.retired_at.map(|at| format!("  retired {at}")).unwrap_or_default();
-                print(&format!("{}  signs from {}{retired}", key.kid, key.active_from))?;
-            }
-            Ok(())
-        }
-        KeysCommand::Rotate { place } => {
-            let store = open(&place).await?;
-            let active_from = store.clock().now().plus(NEXT_KEY_LEAD);
-            let kid = fresh_kid();
-            add_key(&store, &kid, active_from).await?;
-            print(&format!("Published {kid}; it signs from {active_from}."))
-        }
-        KeysCommand::Retire { kid, now: _, place } => {
-            let store = open(&place).await?;
-            let (retire, fresh) = (kid.clone(), fresh_kid());
-            let retired = store
-                .write("retire_signing_key", move |tx| {
-                    let (retire, fresh) = (retire.clone(), fresh.clone());
-                    Box::pin(async move {
-                        let now = tx.now;
-                        if !tx.retire_signing_key(&retire).await? {
-                            return Ok(false);
-                        }
-                        let rows = tx.signing_keys().await?;
-                        // Somebody must sign from now on.
-                        // A key that was relieved earlier must not come back into its place.
-                        let newest = rows.iter().rev().find(|key| key.active_from <= now);
-                        if newest.is_none_or(|key| key.retired_at.is_some()) {
-                            tx.add_signing_key(&fresh, now).await?;
-                        }
-                        Ok(true)
-                    })
-                })
-                .await?;
-            if !retired {
-                bail!("there is no live key called {kid:?}; see: miid-gateway keys list");
-            }
-            print(&format!("Retired {kid}. Tokens that it signed are refused within a second."))
-        }
-    }
+fn fresh_secret() -> Secret<ClientSecret> {
+    Secret::from_bytes(clock::random())
 }
 
-/// Adds a signing key.
-pub async fn add_key(store: &Store, kid: &str, active_from: miid_protocol::Timestamp) -> anyhow::Result<()> {
-    let kid = kid.to_owned();
-    store
-        .write("add_signing_key", move |tx| {
-            let kid = kid.clone();
-            Box::pin(async move { tx.add_signing_key(&kid, active_from).await })
-        })
-        .await?;
+fn check_name(name: &str) -> anyhow::Result<()> {
+    if !text::is_displayable(name, 64) || name.trim().is_empty() {
+        bail!("a name has 1 to 64 visible characters");
+    }
     Ok(())
 }
 
-/// A name for a key; it says nothing.
-pub fn fresh_kid() -> String {
-    miid_protocol::jws::encode(&clock::random::<12>())
-}
-
-fn fresh_secret() -> Secret<ClientSecret> {
-    Secret::from_bytes(clock::random())
+fn check_scopes(scopes: &[String]) -> anyhow::Result<()> {
+    if let Some(scope) = scopes.iter().find(|scope| !text::is_scope(scope)) {
+        bail!("{scope:?} is no scope; scopes have 1 to 64 of a-z 0-9 : . _ -");
+    }
+    Ok(())
 }
 
 /// `https`, or `http` on loopback; no fragment, since the gateway adds its own.
@@ -382,9 +331,4 @@ fn show_secret(client_id: &ClientId, secret: &Secret<ClientSecret>, as_json: boo
     print(&format!("client_id      {client_id}"))?;
     print(&format!("client_secret  {}", secret.expose()))?;
     print("Keep the secret now: it is stored as a hash and cannot be shown again.")
-}
-
-/// One line on standard output; a closed pipe is an error, not a panic.
-fn print(line: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")
 }
