@@ -28,6 +28,12 @@ pub enum FileError {
         #[source]
         source: io::Error,
     },
+    /// Something is there already, and is not written over.
+    #[error("there is a file at {path} already")]
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
     /// Others may write into the wallet's folder.
     #[error("other users may write into {path}")]
     NotPrivate {
@@ -52,6 +58,7 @@ impl FileError {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path, source },
+            io::ErrorKind::AlreadyExists => Self::Exists { path },
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 Self::NotAllowed { path, source }
             }
@@ -61,7 +68,7 @@ impl FileError {
 }
 
 /// Makes a folder for its owner alone. One that exists is taken as it is, unless others may write into it.
-pub(crate) fn private_dir(path: &Path) -> Result<(), FileError> {
+pub fn private_dir(path: &Path) -> Result<(), FileError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -121,6 +128,18 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), FileError> {
     }
     fs::rename(&temporary, path).map_err(|e| FileError::new("replace", path, e))?;
     sync_folder_of(path)
+}
+
+/// Writes a file of the person's own choosing, for its owner alone, and never over another.
+pub fn create(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    let mut file =
+        private().write(true).create_new(true).open(path).map_err(|e| FileError::new("make", path, e))?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    written.map_err(|e| {
+        // Half a file is worse than none, and it is ours.
+        let _ = fs::remove_file(path);
+        FileError::new("write", path, e)
+    })
 }
 
 /// Moves a damaged file out of the way, without touching what is in it; says where it is now.

@@ -6,8 +6,11 @@
 //!    gateway's [`clock`]; the key does not leave this crate.
 //! 3. A [`wallet`] follows the event [`stream`] and keeps the [`queue`] of what waits. A [`request`] is shown
 //!    only as it was parsed from the text whose digest is signed.
-//! 4. The person decides; [`policy`] says what can be signed; the wallet sends it until it is clear what became
-//!    of it, tells its watchers ([`update`]) and writes it down ([`memory`], [`history`]).
+//! 4. The person decides, or decided in advance ([`rules`]); [`policy`] says what can be signed; the wallet sends it
+//!    until it is clear what became of it, tells its watchers ([`update`]) and writes it down ([`memory`],
+//!    [`history`]). A linked yes sends their browser back ([`return_to`]).
+//! 5. What must outlive the computer goes on paper ([`recovery`]); what the wallet itself is to be like is kept in
+//!    [`settings`].
 //!
 //! A window and the command line ([`cli`]) are equals: both forward commands to a [`Wallet`] and draw what it
 //! says. Nothing listens on a port. Sections named in the documentation are those of `docs/protocol.md`.
@@ -19,7 +22,10 @@ pub mod identity;
 pub mod profile;
 
 pub mod keychain;
+pub mod recovery;
+mod scrub;
 pub mod seal;
+pub mod settings;
 pub mod vault;
 
 pub mod client;
@@ -31,10 +37,13 @@ pub mod memory;
 pub mod policy;
 pub mod queue;
 pub mod request;
+pub mod return_to;
+pub mod rules;
 pub mod update;
 pub mod wallet;
 
 pub mod cli;
+pub mod desk;
 
 pub use client::{ClientError, GatewayClient};
 pub use identity::Identity;

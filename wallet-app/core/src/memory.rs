@@ -2,15 +2,14 @@
 //!
 //! [`Wallet`]: crate::Wallet
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use miid_protocol::{ClientId, Handle, Issuer};
+use miid_protocol::{Handle, Issuer, Timestamp};
 
 use crate::files::FileError;
 use crate::history::{Entry, History};
 use crate::profile::Profile;
-use crate::vault::{Choice, Vault, VaultError};
+use crate::vault::{Services, Vault, VaultError};
 
 /// Something could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +26,14 @@ pub enum MemoryError {
 pub trait Memory: Send + Sync {
     /// What the person says about themselves, now.
     fn profile(&self) -> Result<Profile, MemoryError>;
-    /// What was shared with a service last time.
-    fn choice(&self, issuer: &Issuer, service: &ClientId) -> Result<Option<Choice>, MemoryError>;
-    /// Remembers what was shared.
-    fn remember(&self, issuer: &Issuer, service: &ClientId, choice: Choice) -> Result<(), MemoryError>;
+    /// What they chose at each service, now.
+    fn services(&self) -> Result<Services, MemoryError>;
+    /// Changes what they chose, in one step that no other program comes between.
+    fn change_services(&self, change: &mut dyn FnMut(&mut Services)) -> Result<(), MemoryError>;
     /// Remembers the handle held at a gateway.
     fn hold(&self, issuer: &Issuer, handle: Option<Handle>) -> Result<(), MemoryError>;
+    /// Remembers that a gateway knows the identity as ended.
+    fn retired(&self, issuer: &Issuer, at: Timestamp) -> Result<(), MemoryError>;
     /// Writes a line of history.
     fn record(&self, entry: &Entry) -> Result<(), MemoryError>;
 }
@@ -57,13 +58,13 @@ impl Memory for VaultMemory {
         Ok(self.vault.look(&self.name, |record| record.profile.clone())?)
     }
 
-    fn choice(&self, issuer: &Issuer, service: &ClientId) -> Result<Option<Choice>, MemoryError> {
-        Ok(self.vault.look(&self.name, |record| record.choice(issuer, service).cloned())?)
+    fn services(&self) -> Result<Services, MemoryError> {
+        Ok(self.vault.look(&self.name, |record| record.services.clone())?)
     }
 
-    fn remember(&self, issuer: &Issuer, service: &ClientId, choice: Choice) -> Result<(), MemoryError> {
+    fn change_services(&self, change: &mut dyn FnMut(&mut Services)) -> Result<(), MemoryError> {
         self.vault.update(&self.name, |record| {
-            record.remember(issuer, service, choice);
+            change(&mut record.services);
             Ok(())
         })
     }
@@ -72,6 +73,15 @@ impl Memory for VaultMemory {
         self.vault.update(&self.name, |record| {
             if let Some(enrolment) = record.enrolment(issuer) {
                 enrolment.handle = handle;
+            }
+            Ok(())
+        })
+    }
+
+    fn retired(&self, issuer: &Issuer, at: Timestamp) -> Result<(), MemoryError> {
+        self.vault.update(&self.name, |record| {
+            if let Some(enrolment) = record.enrolment(issuer) {
+                enrolment.retired_at.get_or_insert(at);
             }
             Ok(())
         })
@@ -89,8 +99,9 @@ pub struct PassingMemory(Mutex<Passing>);
 #[derive(Default)]
 struct Passing {
     profile: Profile,
-    choices: HashMap<(Issuer, ClientId), Choice>,
+    services: Services,
     history: Vec<Entry>,
+    retired: Vec<(Issuer, Timestamp)>,
 }
 
 impl PassingMemory {
@@ -104,6 +115,11 @@ impl PassingMemory {
         self.lock().history.clone()
     }
 
+    /// Which gateways know the identity as ended, and since when.
+    pub fn retirements(&self) -> Vec<(Issuer, Timestamp)> {
+        self.lock().retired.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Passing> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,16 +130,21 @@ impl Memory for PassingMemory {
         Ok(self.lock().profile.clone())
     }
 
-    fn choice(&self, issuer: &Issuer, service: &ClientId) -> Result<Option<Choice>, MemoryError> {
-        Ok(self.lock().choices.get(&(issuer.clone(), service.clone())).cloned())
+    fn services(&self) -> Result<Services, MemoryError> {
+        Ok(self.lock().services.clone())
     }
 
-    fn remember(&self, issuer: &Issuer, service: &ClientId, choice: Choice) -> Result<(), MemoryError> {
-        self.lock().choices.insert((issuer.clone(), service.clone()), choice);
+    fn change_services(&self, change: &mut dyn FnMut(&mut Services)) -> Result<(), MemoryError> {
+        change(&mut self.lock().services);
         Ok(())
     }
 
     fn hold(&self, _: &Issuer, _: Option<Handle>) -> Result<(), MemoryError> {
+        Ok(())
+    }
+
+    fn retired(&self, issuer: &Issuer, at: Timestamp) -> Result<(), MemoryError> {
+        self.lock().retired.push((issuer.clone(), at));
         Ok(())
     }
 

@@ -1,8 +1,10 @@
 //! What a person may decide, and what a decision becomes. Pure: no clock, no network, no key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use miid_protocol::service::{Binding, ChallengeStatus};
+use miid_protocol::text;
 use serde::{Deserialize, Serialize};
 
 use crate::profile::Profile;
@@ -32,16 +34,29 @@ pub struct Proposal {
     pub scopes: Vec<String>,
     /// Whether the number on the page has to be typed.
     pub needs_number: bool,
+    /// Whether this identity has signed in there before.
+    pub known_service: bool,
 }
 
-/// Proposes what was shared with this service last time, or else the harmless part.
-pub fn propose(request: &Request, profile: &Profile, last_time: Option<&BTreeSet<String>>) -> Proposal {
+/// Where the ticks of a proposal come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ticks<'a> {
+    /// A rule of the person's names these.
+    Rule(&'a BTreeSet<String>),
+    /// These were shared last time.
+    LastTime(&'a BTreeSet<String>),
+    /// There was no last time: the harmless part.
+    First,
+}
+
+/// Proposes what is shared.
+pub fn propose(request: &Request, profile: &Profile, ticks: Ticks<'_>, known_service: bool) -> Proposal {
     let says = request.says();
     let claims = says.claims.iter().map(|name| {
         let value = profile.value(name).map(str::to_owned);
-        let wanted = match last_time {
-            Some(shared) => shared.contains(name),
-            None => SHARED_AT_FIRST.contains(&name.as_str()),
+        let wanted = match ticks {
+            Ticks::Rule(shared) | Ticks::LastTime(shared) => shared.contains(name),
+            Ticks::First => SHARED_AT_FIRST.contains(&name.as_str()),
         };
         ProposedClaim { name: name.clone(), share: wanted && value.is_some(), value }
     });
@@ -49,11 +64,12 @@ pub fn propose(request: &Request, profile: &Profile, last_time: Option<&BTreeSet
         claims: claims.collect(),
         scopes: says.scopes.clone(),
         needs_number: says.binding == Binding::Addressed,
+        known_service,
     }
 }
 
 /// Yes, as the person said it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     /// The number that they typed.
     #[serde(default)]
@@ -64,6 +80,19 @@ pub struct Approval {
     /// Names of what they share.
     #[serde(default)]
     pub share: BTreeSet<String>,
+    /// Values for this once, in place of the profile's; only of what is shared. The profile stays as it is.
+    #[serde(default)]
+    pub values: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Approval {
+    /// Without the number and the values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Approval")
+            .field("scopes", &self.scopes)
+            .field("share", &self.share)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a yes cannot be signed as it is. Nothing was sent.
@@ -84,10 +113,13 @@ pub enum PolicyError {
     /// It cannot be shared, since the profile does not have it.
     #[error("the profile has no {0}")]
     NotInProfile(String),
+    /// A value for this once that cannot be shared.
+    #[error("{0} has 1 to 1,024 characters on one line, none of them hidden")]
+    BadValue(String),
 }
 
 /// A yes that can be signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Granted {
     /// The number, two digits; addressed challenges only.
     pub match_code: Option<String>,
@@ -95,6 +127,17 @@ pub struct Granted {
     pub scopes: Vec<String>,
     /// Shared: names and values.
     pub claims: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Granted {
+    /// Without the number and the values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.claims.keys().collect();
+        f.debug_struct("Granted")
+            .field("scopes", &self.scopes)
+            .field("claims", &names)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Turns a yes into what will be signed, or says what is missing.
@@ -115,12 +158,22 @@ pub fn grant(request: &Request, profile: &Profile, approval: &Approval) -> Resul
             says.scopes.iter().filter(|scope| chosen.contains(scope)).cloned().collect()
         }
     };
+    if let Some(strange) = approval.values.keys().find(|name| !approval.share.contains(*name)) {
+        // A value that is not shared is a slip somewhere: better said than lost.
+        return Err(PolicyError::NotAsked(strange.clone()));
+    }
     let mut claims = BTreeMap::new();
     for name in &approval.share {
         if !says.claims.contains(name) {
             return Err(PolicyError::NotAsked(name.clone()));
         }
-        let value = profile.value(name).ok_or_else(|| PolicyError::NotInProfile(name.clone()))?;
+        let value = match approval.values.get(name).map(|value| value.trim()) {
+            Some(value) if value.is_empty() || !text::is_displayable(value, text::MAX_CLAIM_VALUE) => {
+                return Err(PolicyError::BadValue(name.clone()));
+            }
+            Some(value) => value,
+            None => profile.value(name).ok_or_else(|| PolicyError::NotInProfile(name.clone()))?,
+        };
         claims.insert(name.clone(), value.to_owned());
     }
     Ok(Granted { match_code, scopes, claims })
@@ -188,22 +241,24 @@ mod tests {
 
     fn yes(number: &str, share: &[&str]) -> Approval {
         let share = share.iter().map(|name| (*name).to_owned()).collect();
-        Approval { match_code: Some(number.into()), scopes: None, share }
+        Approval { match_code: Some(number.into()), share, ..Approval::default() }
     }
 
     #[test]
     fn the_first_proposal_is_cautious_and_the_next_is_what_was_chosen() {
-        let ticks = |last_time: Option<&BTreeSet<String>>| {
-            let claims = propose(&request(1), &profile(), last_time).claims;
+        let ticks = |ticks: Ticks<'_>| {
+            let claims = propose(&request(1), &profile(), ticks, false).claims;
             claims.into_iter().map(|claim| (claim.name, claim.share)).collect::<Vec<_>>()
         };
         let expected = |name, email| {
             vec![("name".to_owned(), name), ("email".to_owned(), email), ("age".to_owned(), false)]
         };
-        assert_eq!(ticks(None), expected(true, false));
-        assert_eq!(ticks(Some(&["email".to_owned(), "age".to_owned()].into())), expected(false, true));
-        assert_eq!(ticks(Some(&BTreeSet::new())), expected(false, false));
-        assert_eq!(propose(&request(1), &profile(), None).claims[2].value, None);
+        assert_eq!(ticks(Ticks::First), expected(true, false));
+        let shared = ["email".to_owned(), "age".to_owned()].into();
+        assert_eq!(ticks(Ticks::LastTime(&shared)), expected(false, true));
+        assert_eq!(ticks(Ticks::Rule(&shared)), expected(false, true));
+        assert_eq!(ticks(Ticks::LastTime(&BTreeSet::new())), expected(false, false));
+        assert_eq!(propose(&request(1), &profile(), Ticks::First, false).claims[2].value, None);
     }
 
     #[test]
@@ -220,6 +275,31 @@ mod tests {
         let scopes = Some(vec!["email".to_owned()]);
         let granted = grant(&request(1), &profile(), &Approval { scopes, ..yes("47", &[]) });
         assert_eq!(granted.expect("granted").scopes, ["email"]);
+    }
+
+    #[test]
+    fn a_value_for_this_once_is_shared_and_checked_and_the_profile_stays() {
+        let profile = profile();
+        let with = |name: &str, value: &str, share: &[&str]| {
+            let values = [(name.to_owned(), value.to_owned())].into();
+            grant(&request(1), &profile, &Approval { values, ..yes("47", share) })
+        };
+        let granted = with("name", " Alice K. ", &["name", "email"]).expect("granted");
+        assert_eq!(granted.claims["name"], "Alice K.");
+        assert_eq!(granted.claims["email"], "alice@example.com");
+        // Also for what the profile does not have.
+        assert_eq!(with("age", "38", &["age"]).expect("granted").claims["age"], "38");
+        assert_eq!(profile.value("name"), Some("Alice Kim"));
+        for bad in ["", "  ", "a\nb", "a\u{202e}b", &"x".repeat(1025)] {
+            assert_eq!(with("name", bad, &["name"]), Err(PolicyError::BadValue("name".into())), "{bad:?}");
+        }
+        assert_eq!(with("name", "x", &["email"]), Err(PolicyError::NotAsked("name".into())));
+        assert_eq!(with("nickname", "x", &["nickname"]), Err(PolicyError::NotAsked("nickname".into())));
+        let debug = format!(
+            "{:?} {granted:?}",
+            Approval { values: [("name".into(), "Alice K.".into())].into(), ..yes("47", &["name"]) }
+        );
+        assert!(!debug.contains("Alice") && !debug.contains("47"), "{debug}");
     }
 
     #[test]
@@ -244,7 +324,7 @@ mod tests {
         let mut says = sample(1);
         says.binding = Binding::Linked;
         let request = Request::read(id(1), &says.to_text()).expect("showable");
-        assert!(!propose(&request, &profile(), None).needs_number);
+        assert!(!propose(&request, &profile(), Ticks::First, false).needs_number);
         assert_eq!(grant(&request, &profile(), &yes("47", &[])), Err(PolicyError::NoNumberAsked));
         assert!(grant(&request, &profile(), &Approval::default()).is_ok());
     }

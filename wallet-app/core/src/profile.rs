@@ -53,6 +53,21 @@ impl Profile {
         self.0.remove(name).is_some()
     }
 
+    /// All of it anew; nothing changes where one field cannot be kept. An empty value is a field that goes.
+    pub fn replace<'a>(
+        &mut self,
+        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), ProfileError> {
+        let mut fresh = Self::default();
+        for (name, value) in fields {
+            if !value.trim().is_empty() {
+                fresh.set(name, value)?;
+            }
+        }
+        *self = fresh;
+        Ok(())
+    }
+
     /// One value.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
@@ -83,6 +98,17 @@ mod tests {
         assert_eq!(profile.set("a_first", "x"), Ok(()));
         let names: Vec<_> = profile.iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["name", "a_first", "about"]);
+    }
+
+    #[test]
+    fn a_profile_is_replaced_as_a_whole_or_not_at_all() {
+        let mut profile = Profile::default();
+        profile.set("name", "Alice").expect("set");
+        let before = profile.clone();
+        assert_eq!(profile.replace([("email", "a@example.com"), ("Bad Name", "x")]), Err(ProfileError::Name));
+        assert_eq!(profile, before);
+        assert_eq!(profile.replace([("email", "a@example.com"), ("shoe_size", " ")]), Ok(()));
+        assert_eq!(profile.iter().collect::<Vec<_>>(), [("email", "a@example.com")]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! the digest of exactly that text is what they sign (protocol, section 2).
 
 use miid_protocol::request::SignInRequest;
-use miid_protocol::{ChallengeId, text};
+use miid_protocol::{ChallengeId, jws, text};
 
 /// Longest text that is looked at: the gateway takes bodies of 64 KiB, and this travelled in one.
 const MAX_TEXT: usize = 64 * 1024;
@@ -24,6 +24,9 @@ pub enum Unshowable {
     /// Names of scopes or claims that do not exist.
     #[error("it asks for something that has no proper name")]
     Names,
+    /// It was claimed by a link and has a number all the same.
+    #[error("it is not one that a link may bring")]
+    NotLinked,
 }
 
 /// A request that can be shown, with the text that it was parsed from.
@@ -79,6 +82,11 @@ impl Request {
     /// Exactly what is signed.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The text's SHA-256, as a statement names it: which text a window showed.
+    pub fn digest(&self) -> String {
+        jws::digest(self.text.as_bytes())
     }
 }
 

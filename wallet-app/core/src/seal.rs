@@ -93,8 +93,7 @@ pub enum SealError {
     Entropy(#[from] EntropyError),
 }
 
-/// The key that seals one vault. No `Debug`.
-#[derive(Clone)]
+/// The key that seals one vault. Wiped when it goes; no `Debug` and no `Clone`.
 pub(crate) struct SealKey(Zeroizing<[u8; 32]>);
 
 impl SealKey {
@@ -113,6 +112,11 @@ impl SealKey {
     /// The bytes, for the keychain alone.
     pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// Whether two keys are one, in the same time either way.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.0.iter().zip(other.0.iter()).fold(0, |differs, (one, two)| differs | (one ^ two)) == 0
     }
 
     /// From a passphrase; `salt` as it stands in the header.

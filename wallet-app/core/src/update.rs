@@ -91,6 +91,18 @@ pub enum WalletUpdate {
         /// When.
         at: Timestamp,
     },
+    /// A rule of the person's answered without asking.
+    OneClick {
+        /// Which.
+        challenge_id: ChallengeId,
+        /// Which service.
+        service: String,
+    },
+    /// While locked: so many requests came. Nothing else is said about them.
+    Unseen {
+        /// How many since it was locked.
+        count: usize,
+    },
     /// The list of sessions was read anew.
     Sessions {
         /// How many are live.

@@ -9,77 +9,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use miid_protocol::problem::ErrorCode;
-use miid_protocol::request::{ServiceName, SignInRequest};
-use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, Risk};
+use miid_protocol::service::{Binding, ChallengeStatus, DenyReason};
 use miid_protocol::statement::{self, AboutChallenge, Decided, Expect, Offer};
-use miid_protocol::{ChallengeId, ClientId, Timestamp};
-use miid_wallet::history::What;
+use miid_protocol::{ClientId, Handle, Issuer, Timestamp};
+use miid_wallet::history::{Entry, What};
+use miid_wallet::memory::{Memory, MemoryError, PassingMemory};
+use miid_wallet::profile::Profile;
 use miid_wallet::stream::StreamSettings;
-use miid_wallet::{Approval, Connection, DecisionError, WalletUpdate};
+use miid_wallet::vault::Services;
+use miid_wallet::{Approval, Connection, DecisionError, Wallet, WalletUpdate};
 use serde_json::json;
-use support::{MINUTE, Reply, Scripted, Seen, T, ok, problem, quick, until};
-
-fn id(n: u32) -> ChallengeId {
-    ChallengeId::parse(&format!("0198e0a0-0000-7000-8000-{n:012}")).expect("id")
-}
-
-fn sample(n: u32) -> SignInRequest {
-    SignInRequest {
-        challenge_id: id(n),
-        nonce: "bm9uY2U".into(),
-        service: ServiceName { id: ClientId::parse("demo-shop").expect("id"), name: "Demo Shop".into() },
-        binding: Binding::Addressed,
-        binding_message: "Sign in to Demo Shop".into(),
-        scopes: vec!["profile".into(), "email".into()],
-        claims: vec!["name".into(), "email".into()],
-        risk: Risk::Normal,
-        user_agent: None,
-        ip: None,
-        code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".into(),
-        created_at: Timestamp::from_millis(T),
-        expires_at: Timestamp::from_millis(T + 5 * MINUTE),
-    }
-}
-
-fn created(n: u32, position: u32) -> String {
-    let data = json!({"challenge_id": id(n), "request": sample(n).to_text()});
-    format!("id: {position}\nevent: challenge_created\ndata: {data}\n\n")
-}
-
-fn listed(n: u32, status: &str) -> serde_json::Value {
-    let says = sample(n);
-    json!({"challenge_id": id(n), "status": status, "request": says.to_text(), "expires_at": says.expires_at})
-}
-
-fn challenges(list: &[serde_json::Value]) -> Reply {
-    ok(json!({"challenges": list}).to_string())
-}
-
-fn no_sessions() -> Reply {
-    ok(r#"{"sessions":[]}"#)
-}
-
-/// Answers what every wallet asks; `None` leaves the rest to the test.
-fn usual(seen: &Seen) -> Option<Reply> {
-    match (seen.method.as_str(), seen.path.as_str()) {
-        ("GET", "/v1/wallet/sessions") => Some(no_sessions()),
-        ("GET", "/v1/wallet/challenges") => Some(challenges(&[])),
-        _ => None,
-    }
-}
-
-fn yes() -> Approval {
-    Approval { match_code: Some("47".into()), scopes: None, share: ["name".to_owned()].into() }
-}
-
-fn outcome(status: &str) -> Reply {
-    ok(json!({"challenge_id": id(1), "status": status, "at": Timestamp::from_millis(T)}).to_string())
-}
-
-fn statement_in(seen: &Seen) -> String {
-    let body: serde_json::Value = serde_json::from_str(&seen.body).expect("json");
-    body["statement"].as_str().expect("statement").to_owned()
-}
+use support::requests::{
+    challenges, created, id, listed, no_sessions, outcome, sample, statement_in, usual, yes,
+};
+use support::{Reply, Scripted, T, ok, problem, quick, until};
 
 #[tokio::test]
 async fn a_stream_is_resumed_where_it_ended_with_a_fresh_proof_each_time() {
@@ -190,10 +133,12 @@ async fn silence_ends_a_stream_and_comments_keep_it() {
 #[tokio::test]
 async fn a_retired_identity_is_not_tried_again() {
     let gateway = Scripted::start(|_, _| problem(ErrorCode::DidRetired)).await;
-    let (wallet, _, mut updates) = gateway.wallet(quick());
+    let (wallet, memory, mut updates) = gateway.wallet(quick());
     until(&mut updates, |update| matches!(update, WalletUpdate::Stopped { .. })).await;
     assert!(matches!(wallet.snapshot().connection, Connection::Stopped { .. }));
     assert_eq!(gateway.seen().len(), 1);
+    // Kept, so that it is not tried at the next start either.
+    assert_eq!(memory.retirements(), [(gateway.issuer.clone(), Timestamp::from_millis(T))]);
 }
 
 #[tokio::test]
@@ -370,4 +315,62 @@ async fn two_decisions_about_one_request_do_not_cross() {
     assert_eq!(first.expect("denied").status, ChallengeStatus::Denied);
     assert!(matches!(second, Err(DecisionError::InProgress)));
     assert_eq!(gateway.count("POST", "/deny"), 1);
+}
+
+/// A memory whose writes wait until they are let through.
+struct Slow {
+    memory: PassingMemory,
+    begun: tokio::sync::mpsc::UnboundedSender<()>,
+    go: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Memory for Slow {
+    fn profile(&self) -> Result<Profile, MemoryError> {
+        self.memory.profile()
+    }
+    fn services(&self) -> Result<Services, MemoryError> {
+        self.memory.services()
+    }
+    fn change_services(&self, change: &mut dyn FnMut(&mut Services)) -> Result<(), MemoryError> {
+        self.begun.send(()).expect("waited for");
+        self.go.lock().expect("lock").recv().expect("let through");
+        self.memory.change_services(change)
+    }
+    fn hold(&self, _: &Issuer, _: Option<Handle>) -> Result<(), MemoryError> {
+        Ok(())
+    }
+    fn retired(&self, issuer: &Issuer, at: Timestamp) -> Result<(), MemoryError> {
+        self.memory.retired(issuer, at)
+    }
+    fn record(&self, entry: &Entry) -> Result<(), MemoryError> {
+        self.memory.record(entry)
+    }
+}
+
+#[tokio::test]
+async fn what_was_heard_is_written_down_before_a_wallet_has_stopped() {
+    let gateway = Scripted::start(|seen, _| {
+        usual(seen).unwrap_or_else(|| {
+            let made = json!({"challenge_id": id(1), "session_id": "0198e0a0-0000-7000-8000-00000000beef",
+                "sub": "s", "at": Timestamp::from_millis(T)});
+            Reply::Stream(format!("{}id: 2\nevent: session_created\ndata: {made}\n\n", created(1, 1)))
+        })
+    })
+    .await;
+    let (begun, mut writing) = tokio::sync::mpsc::unbounded_channel();
+    let (go, wait) = std::sync::mpsc::channel();
+    let memory = Arc::new(Slow { memory: PassingMemory::default(), begun, go: Mutex::new(wait) });
+    let wallet = Wallet::new(gateway.client(), memory.clone(), quick());
+    let mut updates = wallet.subscribe();
+    wallet.follow();
+    // Whoever watches hears of it, and ends the wallet while it is still being written down.
+    until(&mut updates, |update| matches!(update, WalletUpdate::Active { .. })).await;
+    writing.recv().await.expect("writing");
+    let stopping = tokio::spawn(wallet.stop());
+    go.send(()).expect("waits");
+    stopping.await.expect("stopped");
+    let shop = ClientId::parse("demo-shop").expect("id");
+    assert!(memory.services().expect("read").has_signed_in(&gateway.issuer, &shop));
+    let what: Vec<_> = memory.memory.history().iter().map(|entry| entry.what).collect();
+    assert_eq!(what, [What::SignedIn]);
 }

@@ -1,85 +1,19 @@
-//! Every command but `run`: do one thing, say it, go.
-
-use std::collections::HashSet;
+//! Commands about what a person is at a gateway and in general: `handle`, `profile`, `sessions`, `revoke`,
+//! `settings`. Each does one thing, says it, and goes.
 
 use miid_protocol::wallet::WalletSession;
-use miid_protocol::{Handle, Issuer, SessionId};
+use miid_protocol::{Handle, SessionId};
+use serde_json::{Map, Value};
 
+use super::args::{Args, HandleArgs, ProfileCommand, SettingsCommand};
 use super::failure::Failure;
 use super::open::{self, Opened};
 use super::run::print_json;
 use super::words::Words;
-use super::{Args, HandleArgs, InitArgs, ProfileCommand};
 use crate::clock::{Clock as _, SystemClock};
-use crate::history::{History, What};
 use crate::request::plain;
-use crate::vault::{Enrolment, Vault, VaultError};
+use crate::settings::{Settings, SettingsChange, SettingsError};
 use crate::wallet::{DecisionError, Wallet};
-
-/// Where a new identity is enrolled when nothing is said.
-const DEFAULT_GATEWAY: &str = "http://127.0.0.1:14000";
-/// What a new identity is called when nothing is said.
-const DEFAULT_NAME: &str = "Me";
-
-pub(crate) fn init(args: &Args, init: &InitArgs, words: Words) -> Result<(), Failure> {
-    let gateway = match &args.gateway {
-        Some(gateway) => gateway.clone(),
-        None => Issuer::parse(DEFAULT_GATEWAY).map_err(|e| Failure::new(e.to_string()))?,
-    };
-    let name = init.name.as_deref().unwrap_or(DEFAULT_NAME).trim();
-    let (vault, sealed) = match Vault::outline(&open::dir(args)?, &SystemClock) {
-        Ok(_) => (open::vault(args, words)?, None),
-        Err(VaultError::NotFound { .. }) => {
-            let (vault, by_keychain) = open::new_vault(args, init.keychain, words)?;
-            (vault, Some(by_keychain))
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if vault.identities()?.iter().any(|identity| identity.name == name) {
-        return enrol(&vault, name, &gateway, args.gateway.is_some(), words);
-    }
-    let made = vault.add_identity(name, &gateway)?;
-    println!("{}", words.made(&made.name));
-    println!("  {}", made.did);
-    if let Some(by_keychain) = sealed {
-        println!("  {}", words.sealed(by_keychain, &open::shown(vault.dir())));
-    }
-    println!("  {gateway}");
-    println!("{}", words.next_step());
-    Ok(())
-}
-
-/// A name that exists with a gateway that is new to it: one more enrolment.
-fn enrol(
-    vault: &Vault,
-    name: &str,
-    gateway: &Issuer,
-    gateway_was_named: bool,
-    words: Words,
-) -> Result<(), Failure> {
-    vault.update(name, |record| {
-        if !gateway_was_named || record.enrolment(gateway).is_some() {
-            return Err(VaultError::NameTaken(name.to_owned()));
-        }
-        record.gateways.push(Enrolment { issuer: gateway.clone(), handle: None });
-        Ok(())
-    })?;
-    println!("{}", words.enrolled(name, gateway.as_str()));
-    Ok(())
-}
-
-/// Needs no key: who lives here stands in the clear.
-pub(crate) fn did(args: &Args, all: bool) -> Result<(), Failure> {
-    let (_, identities) = Vault::outline(&open::dir(args)?, &SystemClock)?;
-    if all {
-        for identity in &identities {
-            println!("{}  {}", identity.did, plain(&identity.name));
-        }
-        return Ok(());
-    }
-    println!("{}", open::choose(&identities, args.identity.as_deref())?.did);
-    Ok(())
-}
 
 pub(crate) async fn handle(opened: &Opened, handle: &HandleArgs, words: Words) -> Result<(), Failure> {
     let gateway = opened.enrolment.issuer.as_str();
@@ -207,50 +141,48 @@ async fn end(wallet: &Wallet, session: &WalletSession, words: Words) -> Result<(
     Ok(())
 }
 
-pub(crate) fn history(args: &Args, json: bool, words: Words) -> Result<(), Failure> {
+pub(crate) fn settings(args: &Args, command: Option<&SettingsCommand>) -> Result<(), Failure> {
     let dir = open::dir(args)?;
-    let (_, identities) = Vault::outline(&dir, &SystemClock)?;
-    let mut entries = History::new(&dir).read()?;
-    if let Some(wanted) = &args.identity {
-        let did = open::choose(&identities, Some(wanted))?.did;
-        entries.retain(|entry| entry.did == did);
-    }
-    if json {
-        return print_json(&entries);
-    }
-    if entries.is_empty() {
-        println!("{}", words.no_history());
-    }
-    let now = SystemClock.now();
-    // Ending a session here is followed by the gateway's word that it ended: one line says both.
-    let ended_here: HashSet<_> = entries
-        .iter()
-        .filter(|entry| entry.what == What::Revoked && entry.outcome == "done")
-        .filter_map(|entry| entry.session_id)
-        .collect();
-    for entry in entries {
-        if entry.what == What::SessionEnded && entry.session_id.is_some_and(|id| ended_here.contains(&id)) {
-            continue;
+    match command {
+        None | Some(SettingsCommand::Show { json: false }) => {
+            let Value::Object(settings) = as_json(&open::settings(args)?)? else { return Ok(()) };
+            for (name, value) in settings {
+                println!("{name}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            }
         }
-        let service = entry.service_name.as_deref().map(plain).unwrap_or_default();
-        let (when, what) = (words.when(entry.at, now), words.what(entry.what));
-        let mut line = format!("{}  {}  {service}", padded(&when, 20), padded(what, 14));
-        if !entry.shared.is_empty() {
-            line.push_str(&format!("  ({})", plain(&entry.shared.join(", "))));
+        Some(SettingsCommand::Show { json: true }) => print_json(&open::settings(args)?)?,
+        Some(SettingsCommand::Set { settings }) => {
+            let mut change = Map::new();
+            for setting in settings {
+                let example = "for example: miid-wallet settings set theme=dark lock_after_min=5";
+                let (name, text) = setting
+                    .split_once('=')
+                    .ok_or_else(|| Failure::usage("a setting is set as name=value", example))?;
+                // Numbers, true and false are themselves; everything else is text.
+                let value = serde_json::from_str(text)
+                    .ok()
+                    .filter(|value| matches!(value, Value::Number(_) | Value::Bool(_)));
+                change.insert(name.to_owned(), value.unwrap_or_else(|| Value::String(text.to_owned())));
+            }
+            let change: SettingsChange = serde_json::from_value(Value::Object(change))
+                .map_err(|error| Failure::usage(plain(&error.to_string()), "nothing was changed"))?;
+            Settings::change(&dir, &SystemClock, &change)?;
         }
-        if let Some(reason) = &entry.reason {
-            line.push_str(&format!("  ({})", plain(words.why(reason))));
-        }
-        if entry.outcome != "done" {
-            line.push_str(&format!("  [{}]", plain(words.why(&entry.outcome))));
-        }
-        println!("{}", line.trim_end());
     }
     Ok(())
 }
 
-/// Filled up to a number of columns, of which Korean takes two per character.
-fn padded(text: &str, columns: usize) -> String {
-    let taken: usize = text.chars().map(|c| if c >= '\u{1100}' { 2 } else { 1 }).sum();
-    format!("{text}{}", " ".repeat(columns.saturating_sub(taken)))
+fn as_json(settings: &Settings) -> Result<Value, Failure> {
+    serde_json::to_value(settings).map_err(|error| Failure::new(error.to_string()))
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        let failure = Self::new(error.to_string());
+        match error {
+            SettingsError::Newer { .. } => failure.code(6).hint("update miid-wallet"),
+            SettingsError::BadValue(_) => failure.code(2),
+            SettingsError::File(error) => error.into(),
+        }
+    }
 }

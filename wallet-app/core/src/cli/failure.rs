@@ -8,6 +8,7 @@ use crate::files::FileError;
 use crate::keychain::KeychainError;
 use crate::memory::MemoryError;
 use crate::profile::ProfileError;
+use crate::recovery::CannotSign;
 use crate::vault::VaultError;
 use crate::wallet::DecisionError;
 
@@ -86,6 +87,10 @@ impl From<VaultError> for Failure {
             VaultError::NoSuchIdentity(_) => failure.code(7).hint("see them all: miid-wallet did --all"),
             VaultError::NameTaken(_) => failure.hint("choose another with --name"),
             VaultError::PassphraseTooShort | VaultError::BadName => failure.code(2),
+            VaultError::SameKey(_) => failure.code(2).hint("see them all: miid-wallet did --all"),
+            VaultError::NotEnrolled(_) | VaultError::LastGateway | VaultError::TooManyGateways => {
+                failure.code(2)
+            }
             VaultError::OtherLid(_) => failure.code(2).hint("leave --keychain and --passphrase-file away"),
             VaultError::File(error) => error.into(),
             VaultError::Keychain(error) => error.into(),
@@ -102,6 +107,7 @@ impl From<FileError> for Failure {
             FileError::NotAllowed { .. } => {
                 failure.hint("does the folder belong to you? another one: --dir DIR")
             }
+            FileError::Exists { .. } => failure.code(2).hint("nothing was written over; name another file"),
             FileError::NotPrivate { path } => failure.hint(format!("chmod 700 {}", path.display())),
             FileError::Io { .. } => failure,
         }
@@ -137,6 +143,7 @@ impl From<ClientError> for Failure {
                     None => failure.code(5).hint(code.as_str()),
                 }
             }
+            ClientError::OtherGateway(_) => failure.code(2).kind("not_ours").hint("nothing was sent"),
             ClientError::Clock(_) => failure.hint("set this computer's clock"),
             _ => failure,
         }
@@ -157,6 +164,12 @@ impl From<DecisionError> for Failure {
 impl From<MemoryError> for Failure {
     fn from(error: MemoryError) -> Self {
         DecisionError::from(error).into()
+    }
+}
+
+impl From<CannotSign> for Failure {
+    fn from(error: CannotSign) -> Self {
+        Self::new(error.to_string())
     }
 }
 

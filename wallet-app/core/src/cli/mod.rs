@@ -1,149 +1,32 @@
 //! The command line: arguments in, words out. It decides nothing that the [`Wallet`](crate::Wallet) does not.
 
+mod args;
+mod browser;
+mod chosen;
 mod commands;
 mod device;
 mod dialogue;
 mod driver;
 mod failure;
+mod identities;
+mod link;
 mod open;
+mod record;
+mod retire;
 mod run;
+mod typed;
 mod words;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use miid_protocol::{Issuer, SessionId};
+use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
-use failure::{EXIT_CODES, Failure};
+use args::{Args, Command};
+use failure::Failure;
 use run::Ended;
 use words::Words;
-
-/// Your wallet for signing in with MiID: it holds your identities and asks you before it signs.
-#[derive(Debug, Parser)]
-#[command(name = "miid-wallet", version, after_help = EXIT_CODES)]
-pub(crate) struct Args {
-    /// The wallet's folder [default: where your system keeps application data]
-    #[arg(long, global = true, env = "MIID_WALLET_DIR", value_name = "DIR")]
-    dir: Option<PathBuf>,
-    /// Which identity, by name or DID, where there are several
-    #[arg(long, global = true, value_name = "NAME")]
-    identity: Option<String>,
-    /// Which gateway, where an identity is enrolled with several; for init, the one to enrol with
-    #[arg(long, global = true, value_name = "ISSUER")]
-    gateway: Option<Issuer>,
-    /// Reads the passphrase from the first line of a file [else MIID_WALLET_PASSPHRASE, else it is asked for]
-    #[arg(long, global = true, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
-    /// For tests: where on loopback the gateway is reached, should that not be its name
-    #[arg(long, global = true, hide = true, value_name = "ORIGIN")]
-    gateway_address: Option<Issuer>,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Makes an identity, and the wallet where there is none; or enrols an identity with one more gateway
-    Init(InitArgs),
-    /// Prints your DID, which is your public name
-    Did {
-        /// Every identity with its name
-        #[arg(long)]
-        all: bool,
-    },
-    /// Shows, claims or releases the name that you type on sign-in pages: handle [claim NAME | release]
-    Handle(HandleArgs),
-    /// Shows or changes what you can share: profile [show | set name=value … | unset name …]
-    Profile {
-        #[command(subcommand)]
-        command: Option<ProfileCommand>,
-    },
-    /// Connects, and asks you here when a service wants to sign you in
-    Run(RunArgs),
-    /// Lists where you are signed in
-    Sessions {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Ends a session; whoever uses it is out at once
-    Revoke {
-        /// Which, as `sessions` lists it
-        #[arg(required_unless_present = "all", conflicts_with = "all")]
-        session_id: Option<SessionId>,
-        /// Every one
-        #[arg(long)]
-        all: bool,
-    },
-    /// Lists what was asked and what you decided
-    History {
-        /// As JSON, with the signed statements
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct InitArgs {
-    /// What you call it
-    #[arg(long)]
-    name: Option<String>,
-    /// Seal the wallet with the desktop's keychain, and fail where there is none
-    #[arg(long, conflicts_with = "passphrase_file")]
-    keychain: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct HandleArgs {
-    /// `claim`, `release`, or the handle to claim
-    action: Option<String>,
-    /// The handle to claim
-    name: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ProfileCommand {
-    /// Shows it
-    Show {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Sets fields: name, email, nickname, or any of your own
-    Set {
-        /// For example name="Alice Kim"
-        #[arg(required = true, value_name = "NAME=VALUE")]
-        fields: Vec<String>,
-    },
-    /// Takes fields out
-    Unset {
-        /// Names of fields
-        #[arg(required = true, value_name = "NAME")]
-        fields: Vec<String>,
-    },
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct RunArgs {
-    /// Stop after one request is settled: exit code 0 when it ended in a session, else 1
-    #[arg(long)]
-    once: bool,
-    /// FOR TESTS ONLY: who decides instead of you. `stdin` takes JSON commands, one per line
-    #[arg(long, value_enum, value_name = "RULE")]
-    approve_with: Option<Rule>,
-    /// Prints what happens as JSON, one object per line; words go to standard error then
-    #[arg(long)]
-    events_json: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Rule {
-    /// JSON commands on standard input
-    Stdin,
-}
 
 /// The program.
 pub fn main() -> ExitCode {
@@ -172,10 +55,20 @@ pub fn main() -> ExitCode {
 /// The vault is opened here, outside of any runtime: a keychain may ask the person, and Argon2id takes its time.
 fn perform(args: &Args, words: Words) -> Result<Ended, Failure> {
     match &args.command {
-        Command::Init(init) => commands::init(args, init, words)?,
-        Command::Did { all } => commands::did(args, *all)?,
+        Command::Init(init) => identities::init(args, init, words)?,
+        Command::Restore(init) => identities::restore(args, init, words)?,
+        Command::Enrol { issuer, leave } => identities::enrol(args, issuer, *leave, words)?,
+        Command::Sheet(sheet) => identities::sheet(args, sheet, words)?,
+        Command::Did { all } => identities::did(args, *all)?,
+        Command::Retire(retire) => retire::retire(args, retire, words)?,
         Command::Profile { command } => commands::profile(args, command.as_ref(), words)?,
-        Command::History { json } => commands::history(args, *json, words)?,
+        Command::Settings { command } => commands::settings(args, command.as_ref())?,
+        Command::History(history) => record::history(args, history, words)?,
+        Command::Rules { command } => chosen::rules(args, command.as_ref(), words)?,
+        Command::Mute { service, minutes, json } => {
+            chosen::mute(args, service.as_ref(), *minutes, *json, words)?;
+        }
+        Command::Unmute { service } => chosen::unmute(args, service, words)?,
         Command::Handle(handle) => {
             let opened = open::open(args, words)?;
             block_on(commands::handle(&opened, handle, words))?;
@@ -192,6 +85,7 @@ fn perform(args: &Args, words: Words) -> Result<Ended, Failure> {
             let opened = open::open(args, words)?;
             return block_on(run::run(&opened, run, words));
         }
+        Command::Open(open) => return link::open(args, open, words),
     }
     Ok(Ended::Well)
 }

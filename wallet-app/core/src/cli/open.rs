@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use miid_protocol::Issuer;
+use zeroize::Zeroizing;
 
-use super::Args;
+use super::args::Args;
 use super::failure::Failure;
 use super::words::Words;
 use crate::client::GatewayClient;
@@ -16,6 +17,7 @@ use crate::entropy::SystemEntropy;
 use crate::keychain::{KeyStore as _, KeychainError, SystemKeychain};
 use crate::memory::VaultMemory;
 use crate::seal::{Cost, MIN_PASSPHRASE, Passphrase};
+use crate::settings::Settings;
 use crate::stream::StreamSettings;
 use crate::vault::{Enrolment, Opener, Outline, SealedBy, Vault, VaultError};
 use crate::wallet::Wallet;
@@ -24,22 +26,20 @@ const PASSPHRASE_VARIABLE: &str = "MIID_WALLET_PASSPHRASE";
 
 /// The wallet's folder.
 pub(crate) fn dir(args: &Args) -> Result<PathBuf, Failure> {
-    let chosen = args.dir.clone().or_else(default_dir);
+    let chosen = args.dir.clone().or_else(crate::desk::default_dir);
     chosen.ok_or_else(|| Failure::usage("there is no home folder to keep a wallet in", "name one: --dir DIR"))
 }
 
-/// Where the platform keeps what belongs to a person.
-fn default_dir() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = if cfg!(windows) {
-        variable("APPDATA")
-    } else if cfg!(target_os = "macos") {
-        variable("HOME").map(|home| home.join("Library/Application Support"))
-    } else {
-        let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
-        data.or_else(|| variable("HOME").map(|home| home.join(".local/share")))
-    };
-    base.map(|base| base.join("miid-wallet"))
+/// The settings; a damaged file is said and set aside.
+pub(crate) fn settings(args: &Args) -> Result<Settings, Failure> {
+    let loaded = Settings::load(&dir(args)?, &SystemClock)?;
+    if let Some(aside) = loaded.set_aside {
+        eprintln!(
+            "miid-wallet: the settings were damaged; they were set aside as {}, and the usual ones hold",
+            shown(&aside)
+        );
+    }
+    Ok(loaded.settings)
 }
 
 /// Opens the vault that is there.
@@ -99,7 +99,7 @@ pub(crate) fn new_vault(args: &Args, keychain: bool, words: Words) -> Result<(Va
 
 fn given_passphrase(args: &Args, words: Words) -> Result<Option<Passphrase>, Failure> {
     if let Some(path) = &args.passphrase_file {
-        let text = fs::read_to_string(path).map_err(|e| {
+        let text = fs::read_to_string(path).map(Zeroizing::new).map_err(|e| {
             Failure::new(format!("cannot read {}: {e}", path.display()))
                 .code(2)
                 .hint("it is named by --passphrase-file")
@@ -182,9 +182,25 @@ impl Opened {
 /// Opens what the arguments name.
 pub(crate) fn open(args: &Args, words: Words) -> Result<Opened, Failure> {
     let vault = vault(args, words)?;
+    let (outline, enrolment) = choose_both(args, &vault)?;
+    at(args, &Arc::new(vault), outline, enrolment)
+}
+
+/// The identity and the gateway that the arguments name.
+pub(crate) fn choose_both(args: &Args, vault: &Vault) -> Result<(Outline, Enrolment), Failure> {
     let outline = choose(&vault.identities()?, args.identity.as_deref())?;
     let gateways = vault.look(&outline.name, |record| record.gateways.clone())?;
     let enrolment = choose_gateway(&gateways, args.gateway.as_ref())?;
+    Ok((outline, enrolment))
+}
+
+/// An identity at one of its gateways.
+pub(crate) fn at(
+    args: &Args,
+    vault: &Arc<Vault>,
+    outline: Outline,
+    enrolment: Enrolment,
+) -> Result<Opened, Failure> {
     let identity = Arc::new(vault.identity(&outline.name)?);
     let issuer = enrolment.issuer.clone();
     let address = args.gateway_address.clone().unwrap_or_else(|| issuer.clone());
@@ -193,15 +209,28 @@ pub(crate) fn open(args: &Args, words: Words) -> Result<Opened, Failure> {
     }
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let client = GatewayClient::with(identity, issuer, address, clock, entropy)?;
-    Ok(Opened { outline, enrolment, vault: Arc::new(vault), client })
+    Ok(Opened { outline, enrolment, vault: vault.clone(), client })
 }
 
-fn choose_gateway(gateways: &[Enrolment], wanted: Option<&Issuer>) -> Result<Enrolment, Failure> {
+/// Asks for the passphrase once more, where one seals the wallet. One that was given by file or environment is the
+/// answer to this question, too.
+pub(crate) fn ask_again(args: &Args, vault: &Vault, words: Words) -> Result<(), Failure> {
+    if vault.sealed_by() == SealedBy::Keychain {
+        return Ok(());
+    }
+    let passphrase = match given_passphrase(args, words)? {
+        Some(passphrase) => passphrase,
+        None => ask(words.passphrase_again())?,
+    };
+    Ok(vault.verify(&passphrase)?)
+}
+
+/// One gateway of an identity; the only one where nothing was said.
+pub(crate) fn choose_gateway(gateways: &[Enrolment], wanted: Option<&Issuer>) -> Result<Enrolment, Failure> {
     let names = || gateways.iter().map(|one| one.issuer.as_str()).collect::<Vec<_>>().join(", ");
     match (wanted, gateways) {
         (Some(wanted), _) => gateways.iter().find(|one| one.issuer == *wanted).cloned().ok_or_else(|| {
-            let hint =
-                format!("it is with {}; add one: miid-wallet init --name <NAME> --gateway {wanted}", names());
+            let hint = format!("it is with {}; add it: miid-wallet enrol {wanted}", names());
             Failure::usage(format!("this identity is not enrolled with {wanted}"), hint)
         }),
         (None, [one]) => Ok(one.clone()),

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use miid_protocol::Issuer;
+
 use crate::entropy::EntropyError;
 use crate::files::FileError;
 use crate::keychain::KeychainError;
@@ -56,6 +58,21 @@ pub enum VaultError {
     /// No identity of that name.
     #[error("there is no identity called {0}")]
     NoSuchIdentity(String),
+    /// Its keys were wiped.
+    #[error("the wallet is locked")]
+    Locked,
+    /// That key lives here under a name.
+    #[error("that identity is in this wallet already, as {0}")]
+    SameKey(String),
+    /// Not enrolled there.
+    #[error("this identity is not enrolled with {0}")]
+    NotEnrolled(Issuer),
+    /// An identity without a gateway could not be found again.
+    #[error("an identity stays with one gateway at least")]
+    LastGateway,
+    /// Enough is enough.
+    #[error("an identity is enrolled with at most 16 gateways")]
+    TooManyGateways,
     /// Two identities cannot have one name.
     #[error("there is an identity called {0} already")]
     NameTaken(String),

@@ -1,8 +1,8 @@
-//! The vault: one file that holds every identity with its key, its gateways, its profile and what it shared
-//! with whom last.
+//! The vault: one file that holds every identity with its key, its gateways, its profile, and what it chose at
+//! which service.
 //!
 //! ```text
-//! {"format":"miid-vault","version":1,"lid":{…},"identities":[{"name":…,"did":…}]}   in the clear
+//! {"format":"miid-vault","version":2,"lid":{…},"identities":[{"name":…,"did":…}]}   in the clear
 //! base64url(nonce · XChaCha20-Poly1305(content; the line above as associated data))
 //! base64url(SHA-256(both lines))
 //! ```
@@ -15,15 +15,16 @@
 
 mod error;
 mod file;
+mod identities;
 mod record;
+mod services;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use miid_protocol::{Did, Issuer, jws, text};
+use miid_protocol::{Did, jws};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
@@ -31,19 +32,16 @@ use crate::entropy::{self, Entropy};
 use crate::files::{self, Lock};
 use crate::identity::Identity;
 use crate::keychain::KeyStore;
-use crate::profile::Profile;
+use crate::scrub::scrubbed;
 use crate::seal::{Cost, Lid, Passphrase, SealError, SealKey};
 use file::{FILE, FORMAT, Header, VaultFile, damaged, migrate, read};
-use record::{Content, Seed};
+use record::Content;
 
 pub use error::VaultError;
 pub use file::VERSION;
-pub use record::{Choice, Enrolment, MAX_CHOICES, Record};
-
-/// Most identities in one vault.
-pub const MAX_IDENTITIES: usize = 64;
-/// Longest name of an identity, in characters.
-pub const MAX_NAME: usize = 60;
+pub use identities::{MAX_IDENTITIES, MAX_NAME};
+pub use record::{Enrolment, MAX_GATEWAYS, Record};
+pub use services::{Choice, MAX_CHOICES, MAX_KNOWN, MAX_MUTES, MAX_RULES, Services};
 
 /// An identity as anybody who may read the file sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,11 +69,21 @@ pub enum SealedBy {
     Keychain,
 }
 
-/// An open vault: the folder and the key.
+impl SealedBy {
+    fn of(lid: &Lid) -> Self {
+        match lid {
+            Lid::Passphrase { .. } => Self::Passphrase,
+            Lid::Keychain { .. } => Self::Keychain,
+        }
+    }
+}
+
+/// An open vault: the folder and the key. Nothing else that is sealed stays in memory.
 pub struct Vault {
     dir: PathBuf,
     lid: Lid,
-    key: SealKey,
+    /// `None` once it was [locked](Vault::lock). Boxed, so that it lies in one place and is wiped there.
+    key: Mutex<Option<Box<SealKey>>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -84,12 +92,8 @@ impl Vault {
     /// What can be said without opening it: how it is sealed and who lives there. Not yet protected by the
     /// seal, so nothing is decided by it.
     pub fn outline(dir: &Path, clock: &dyn Clock) -> Result<(SealedBy, Vec<Outline>), VaultError> {
-        let file = read(dir, clock)?;
-        let sealed_by = match file.header.lid {
-            Lid::Passphrase { .. } => SealedBy::Passphrase,
-            Lid::Keychain { .. } => SealedBy::Keychain,
-        };
-        Ok((sealed_by, file.header.identities))
+        let file = read(dir, None, clock)?;
+        Ok((SealedBy::of(&file.header.lid), file.header.identities))
     }
 
     /// Makes an empty vault, and never in the place of another.
@@ -121,6 +125,7 @@ impl Vault {
                 (Lid::Keychain { entry }, key)
             }
         };
+        let key = Mutex::new(Some(Box::new(key)));
         let vault = Self { dir: dir.to_owned(), lid, key, clock, entropy };
         vault.write(&lock, &Content::default())?;
         Ok(vault)
@@ -133,7 +138,7 @@ impl Vault {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, VaultError> {
-        let file = read(dir, &*clock)?;
+        let file = read(dir, None, &*clock)?;
         let key = match (&file.header.lid, opener) {
             (Lid::Passphrase { argon2id, salt }, Opener::Passphrase(passphrase)) => {
                 SealKey::derive(passphrase, *argon2id, salt)?
@@ -142,8 +147,9 @@ impl Vault {
             (Lid::Passphrase { .. }, _) => return Err(VaultError::OtherLid("a passphrase")),
             (Lid::Keychain { .. }, _) => return Err(VaultError::OtherLid("the desktop's keychain")),
         };
+        let key = Mutex::new(Some(Box::new(key)));
         let vault = Self { dir: dir.to_owned(), lid: file.header.lid.clone(), key, clock, entropy };
-        vault.unseal(&file)?;
+        scrubbed(|| vault.unseal(&file, None).map(drop))?;
         Ok(vault)
     }
 
@@ -152,47 +158,49 @@ impl Vault {
         &self.dir
     }
 
+    /// Wipes the key. What was sealed stays sealed, every further call is [`VaultError::Locked`], and there is no
+    /// way back but to [`open`](Self::open) it again.
+    pub fn lock(&self) {
+        *self.key() = None;
+    }
+
+    /// Whether the key was wiped.
+    pub fn is_locked(&self) -> bool {
+        self.key().is_none()
+    }
+
+    /// What opens it.
+    pub fn sealed_by(&self) -> SealedBy {
+        SealedBy::of(&self.lid)
+    }
+
+    /// Whether that is the passphrase: "type it again" before the key is shown or ended. A vault that the keychain
+    /// opens has none.
+    pub fn verify(&self, passphrase: &Passphrase) -> Result<(), VaultError> {
+        let Lid::Passphrase { argon2id, salt } = &self.lid else {
+            return Err(VaultError::OtherLid("the desktop's keychain"));
+        };
+        let derived = SealKey::derive(passphrase, *argon2id, salt)?;
+        match &*self.key() {
+            None => Err(VaultError::Locked),
+            Some(key) if key.is(&derived) => Ok(()),
+            Some(_) => Err(VaultError::WrongPassphrase),
+        }
+    }
+
     /// Who lives here.
     pub fn identities(&self) -> Result<Vec<Outline>, VaultError> {
-        Ok(self.content()?.identities.iter().map(Record::outline).collect())
+        scrubbed(|| Ok(self.content()?.identities.iter().map(Record::outline).collect()))
     }
 
     /// The identity of that name, ready to sign.
     pub fn identity(&self, name: &str) -> Result<Identity, VaultError> {
-        Ok(self.content()?.record(name)?.identity())
+        scrubbed(|| Ok(self.content()?.record(name)?.identity()))
     }
 
     /// Looks at what belongs to an identity.
     pub fn look<T>(&self, name: &str, look: impl FnOnce(&Record) -> T) -> Result<T, VaultError> {
-        Ok(look(self.content()?.record(name)?))
-    }
-
-    /// Makes a new identity, enrolled with one gateway.
-    pub fn add_identity(&self, name: &str, gateway: &Issuer) -> Result<Outline, VaultError> {
-        let name = name.trim();
-        if name.is_empty() || name.starts_with("did:") || !text::is_displayable(name, MAX_NAME) {
-            return Err(VaultError::BadName);
-        }
-        let identity = Identity::generate(&*self.entropy)?;
-        let created_at = self.clock.now();
-        self.change(|content| {
-            if content.record(name).is_ok() {
-                return Err(VaultError::NameTaken(name.to_owned()));
-            }
-            if content.identities.len() >= MAX_IDENTITIES {
-                return Err(VaultError::Full);
-            }
-            content.identities.push(Record {
-                name: name.to_owned(),
-                created_at,
-                seed: Seed(identity.seed()),
-                gateways: vec![Enrolment { issuer: gateway.clone(), handle: None }],
-                profile: Profile::default(),
-                choices: BTreeMap::new(),
-            });
-            Ok(())
-        })?;
-        Ok(Outline { name: name.to_owned(), did: identity.did().clone() })
+        scrubbed(|| Ok(look(self.content()?.record(name)?)))
     }
 
     /// Changes what belongs to an identity; nothing is written where `change` refuses.
@@ -212,35 +220,44 @@ impl Vault {
         change: impl FnOnce(&mut Content) -> Result<T, E>,
     ) -> Result<T, E> {
         let lock = Lock::take(&self.dir).map_err(VaultError::from)?;
-        let mut content = self.content()?;
-        let result = change(&mut content)?;
-        self.write(&lock, &content)?;
-        Ok(result)
+        scrubbed(|| {
+            let mut content = self.content_under(Some(&lock))?;
+            let result = change(&mut content)?;
+            self.write(&lock, &content)?;
+            Ok(result)
+        })
     }
 
     fn content(&self) -> Result<Content, VaultError> {
-        self.unseal(&read(&self.dir, &*self.clock)?)
+        self.content_under(None)
     }
 
-    fn unseal(&self, file: &VaultFile) -> Result<Content, VaultError> {
+    fn content_under(&self, lock: Option<&Lock>) -> Result<Content, VaultError> {
+        self.unseal(&read(&self.dir, lock, &*self.clock)?, lock)
+    }
+
+    fn unseal(&self, file: &VaultFile, lock: Option<&Lock>) -> Result<Content, VaultError> {
         if file.header.lid != self.lid {
             return Err(VaultError::SealedAnew);
         }
-        let plain = self.key.open(&file.header_line, &file.sealed).map_err(|e| match (e, &self.lid) {
+        let key = self.key();
+        let key = key.as_ref().ok_or(VaultError::Locked)?;
+        let plain = key.open(&file.header_line, &file.sealed).map_err(|e| match (e, &self.lid) {
             (SealError::WrongKey, Lid::Passphrase { .. }) => VaultError::WrongPassphrase,
             (SealError::WrongKey, Lid::Keychain { .. }) => VaultError::WrongKey,
             (e, _) => e.into(),
         })?;
+        let damaged = |what| damaged(&self.dir, lock, what, file, &*self.clock);
         let content = migrate(&plain, file.header.version);
-        let content = content.ok_or_else(|| self.damaged("its content is not what it should be"))?;
+        let content = content.ok_or_else(|| damaged("its content is not what it should be"))?;
         if content.identities.iter().map(Record::outline).ne(file.header.identities.iter().cloned()) {
-            return Err(self.damaged("its list of identities does not fit its content"));
+            return Err(damaged("its list of identities does not fit its content"));
         }
         Ok(content)
     }
 
-    fn damaged(&self, what: &'static str) -> VaultError {
-        damaged(&self.dir.join(FILE), what, &*self.clock)
+    fn key(&self) -> MutexGuard<'_, Option<Box<SealKey>>> {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, _lock: &Lock, content: &Content) -> Result<(), VaultError> {
@@ -251,7 +268,11 @@ impl Vault {
             identities: content.identities.iter().map(Record::outline).collect(),
         };
         let Ok(header) = serde_json::to_string(&header) else { unreachable!("plain structs serialise") };
-        let sealed = self.key.seal(header.as_bytes(), &content.to_json(), &*self.entropy)?;
+        let sealed = {
+            let key = self.key();
+            let key = key.as_ref().ok_or(VaultError::Locked)?;
+            key.seal(header.as_bytes(), &content.to_json(), &*self.entropy)?
+        };
         let mut text = format!("{header}\n{}\n", jws::encode(&sealed));
         let sum = jws::digest(text.as_bytes());
         text.push_str(&sum);

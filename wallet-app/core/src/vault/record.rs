@@ -1,18 +1,18 @@
-//! What is sealed: identities with their keys, gateways, profiles and choices.
+//! What is sealed: identities with their keys, gateways and profiles, and what they chose at each service.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use miid_protocol::{ClientId, Handle, Issuer, Timestamp, jws};
+use miid_protocol::{Handle, Issuer, Timestamp, jws};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::services::Services;
 use super::{Outline, VaultError};
 use crate::identity::Identity;
 use crate::profile::Profile;
 
-/// Most services whose last choice one identity remembers; the one used longest ago goes first.
-pub const MAX_CHOICES: usize = 500;
+/// Most gateways of one identity.
+pub const MAX_GATEWAYS: usize = 16;
 
 /// A gateway that an identity trusts with its requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,15 +22,17 @@ pub struct Enrolment {
     /// The handle held there, as far as this wallet knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<Handle>,
+    /// Since when this gateway knows the identity as ended. Kept per gateway: one of them must not be able to end
+    /// an identity at the others by saying so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired_at: Option<Timestamp>,
 }
 
-/// What was shared with a service last time: the proposal for the next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Choice {
-    /// Names of the claims.
-    pub shared: BTreeSet<String>,
-    /// When.
-    pub at: Timestamp,
+impl Enrolment {
+    /// A fresh one.
+    pub fn new(issuer: Issuer) -> Self {
+        Self { issuer, handle: None, retired_at: None }
+    }
 }
 
 /// One identity with all that belongs to it. Its key stays inside.
@@ -41,36 +43,54 @@ pub struct Record {
     /// Since when.
     pub created_at: Timestamp,
     pub(super) seed: Seed,
+    /// When its owner last showed that they have its recovery sheet; absent is “not yet”.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sheet_kept_at: Option<Timestamp>,
     /// Where it is enrolled.
     pub gateways: Vec<Enrolment>,
     /// What it says about itself.
     #[serde(default)]
     pub profile: Profile,
+    /// What it chose at each service.
     #[serde(default)]
-    pub(super) choices: BTreeMap<String, Choice>,
+    pub services: Services,
 }
 
 impl Record {
-    /// What was shared with this service last time.
-    pub fn choice(&self, issuer: &Issuer, service: &ClientId) -> Option<&Choice> {
-        self.choices.get(&choice_key(issuer, service))
-    }
-
-    /// Remembers what was shared.
-    pub fn remember(&mut self, issuer: &Issuer, service: &ClientId, choice: Choice) {
-        self.choices.insert(choice_key(issuer, service), choice);
-        while self.choices.len() > MAX_CHOICES {
-            let oldest = self.choices.iter().min_by_key(|(_, choice)| choice.at).map(|(key, _)| key.clone());
-            match oldest {
-                Some(key) => self.choices.remove(&key),
-                None => break,
-            };
-        }
-    }
-
     /// The enrolment with a gateway.
     pub fn enrolment(&mut self, issuer: &Issuer) -> Option<&mut Enrolment> {
         self.gateways.iter_mut().find(|enrolment| enrolment.issuer == *issuer)
+    }
+
+    /// Enrols with one more gateway; one that is there already stays as it is.
+    pub fn enrol(&mut self, issuer: &Issuer) -> Result<(), VaultError> {
+        if self.enrolment(issuer).is_some() {
+            return Ok(());
+        }
+        if self.gateways.len() >= MAX_GATEWAYS {
+            return Err(VaultError::TooManyGateways);
+        }
+        self.gateways.push(Enrolment::new(issuer.clone()));
+        Ok(())
+    }
+
+    /// Leaves a gateway, with all that was chosen at its services. Not the last one.
+    pub fn unenrol(&mut self, issuer: &Issuer) -> Result<(), VaultError> {
+        if self.enrolment(issuer).is_none() {
+            return Err(VaultError::NotEnrolled(issuer.clone()));
+        }
+        if self.gateways.len() == 1 {
+            return Err(VaultError::LastGateway);
+        }
+        self.gateways.retain(|enrolment| enrolment.issuer != *issuer);
+        self.services.forget_gateway(issuer);
+        Ok(())
+    }
+
+    /// Since when the identity is over: when the last of its gateways said so.
+    pub fn retired_at(&self) -> Option<Timestamp> {
+        let times: Option<Vec<_>> = self.gateways.iter().map(|enrolment| enrolment.retired_at).collect();
+        times?.into_iter().max()
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -82,17 +102,13 @@ impl Record {
     }
 }
 
-/// A space is in no issuer and in no `client_id`.
-fn choice_key(issuer: &Issuer, service: &ClientId) -> String {
-    format!("{issuer} {service}")
-}
-
-/// The seed of a key, base64url in the sealed content and nowhere else.
-pub(super) struct Seed(pub(super) Zeroizing<[u8; 32]>);
+/// The seed of a key, base64url in the sealed content and nowhere else. Boxed: a list of records that grows moves
+/// them, and would leave copies.
+pub(super) struct Seed(pub(super) Box<Zeroizing<[u8; 32]>>);
 
 impl Serialize for Seed {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&Zeroizing::new(jws::encode(&*self.0)))
+        serializer.serialize_str(&Zeroizing::new(jws::encode(&**self.0)))
     }
 }
 
@@ -104,8 +120,12 @@ impl<'de> Deserialize<'de> for Seed {
         if let std::borrow::Cow::Owned(text) = &mut text {
             text.zeroize();
         }
-        let seed: [u8; 32] = bytes.as_slice().try_into().map_err(|_| error())?;
-        Ok(Self(Zeroizing::new(seed)))
+        let mut seed = Box::new(Zeroizing::new([0; 32]));
+        if bytes.len() != seed.len() {
+            return Err(error());
+        }
+        seed.copy_from_slice(&bytes);
+        Ok(Self(seed))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use miid_protocol::events::{SessionRevoked, WalletEvent};
 use miid_protocol::problem::ErrorCode;
 use miid_protocol::service::{ChallengeStatus, DenyReason, ExpireReason, RevokeReason};
-use miid_protocol::wallet::{DecisionOutcome, RevokeOutcome};
+use miid_protocol::wallet::{DecisionOutcome, RevokeOutcome, WalletChallenge};
 use miid_protocol::{ChallengeId, SessionId, Timestamp};
 
 use super::Inner;
@@ -13,8 +13,10 @@ use crate::client::{ClientError, SignedDecision};
 use crate::memory::MemoryError;
 use crate::policy::{self, Fate, PolicyError, Wanted};
 use crate::queue::Finish;
-use crate::request::Request;
+use crate::request::{Request, Unshowable};
+use crate::rules::RuleError;
 use crate::stream::Backoff;
+use crate::vault::VaultError;
 
 /// How often a decision is sent before the person is told that it did not work.
 const ATTEMPTS: u32 = 5;
@@ -36,6 +38,15 @@ pub enum DecisionError {
     /// The request ended meanwhile, in another way.
     #[error("the request ended before the decision arrived")]
     Over,
+    /// The link brought a request that cannot be shown.
+    #[error("the link's request is not shown, since {0}")]
+    Unshowable(#[from] Unshowable),
+    /// There is no address to open: only a linked request that stands approved has one.
+    #[error("there is no page to go back to")]
+    NoReturn,
+    /// A rule that cannot be kept.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
     /// Something is missing in a yes.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -55,9 +66,15 @@ impl DecisionError {
             Self::UnknownSession => "unknown_session",
             Self::InProgress => "in_progress",
             Self::Over => "over",
+            Self::Unshowable(_) => "unshowable",
+            Self::NoReturn => "no_return",
+            Self::Rule(_) => "bad_rule",
             Self::Policy(_) => "not_complete",
+            Self::Memory(MemoryError::Vault(VaultError::Locked)) => "locked",
             Self::Memory(_) => "not_kept",
             Self::Client(error) => match error {
+                ClientError::Locked => "locked",
+                ClientError::OtherGateway(_) => "not_ours",
                 ClientError::Refused(refusal) => refusal.problem.code.as_str(),
                 ClientError::Unreachable { .. } => "unreachable",
                 ClientError::AnswerLost(_) | ClientError::NoAnswer(_) => "answer_lost",
@@ -77,6 +94,21 @@ impl Inner {
         wanted: Wanted,
         decision: &SignedDecision,
     ) -> Result<DecisionOutcome, DecisionError> {
+        let mut outcome = self.send_until_clear(request, wanted, decision).await?;
+        // Nobody opens an address that was not looked at.
+        let state = self.state();
+        let kept = state.queue.find(request.id()).and_then(|waiting| waiting.return_to.as_ref());
+        outcome.return_to = kept.map(|address| address.as_str().to_owned());
+        drop(state);
+        Ok(outcome)
+    }
+
+    async fn send_until_clear(
+        &self,
+        request: &Request,
+        wanted: Wanted,
+        decision: &SignedDecision,
+    ) -> Result<DecisionOutcome, DecisionError> {
         let mut backoff = Backoff::new(self.settings);
         let mut may_be_done = false;
         for attempt in 1.. {
@@ -90,7 +122,7 @@ impl Inner {
             may_be_done |= error.may_have_been_done();
             let is_final = !error.is_passing();
             if may_be_done && let Ok(listed) = self.look_up(request).await {
-                match policy::fate(wanted, listed) {
+                match policy::fate(wanted, listed.as_ref().map(|listed| listed.status)) {
                     Fate::Done => return Ok(self.found(request, wanted, listed)),
                     Fate::NotArrived => {}
                     Fate::Over => return self.over(request, wanted),
@@ -106,22 +138,21 @@ impl Inner {
         unreachable!("the loop has no other end")
     }
 
-    /// Where the challenge stands in the gateway's list.
-    async fn look_up(&self, request: &Request) -> Result<Option<ChallengeStatus>, ClientError> {
+    /// The challenge in the gateway's list.
+    async fn look_up(&self, request: &Request) -> Result<Option<WalletChallenge>, ClientError> {
         let list = self.client.challenges().await?;
-        let listed = list.into_iter().find(|listed| listed.challenge_id == request.id());
-        Ok(listed.map(|listed| listed.status))
+        Ok(list.into_iter().find(|listed| listed.challenge_id == request.id()))
     }
 
     /// A decision whose answer was lost was found to be done.
-    fn found(&self, request: &Request, wanted: Wanted, listed: Option<ChallengeStatus>) -> DecisionOutcome {
-        let status = listed.unwrap_or(match wanted {
-            Wanted::Deny => ChallengeStatus::Denied,
-            Wanted::Approve | Wanted::Cancel => ChallengeStatus::Expired,
-        });
-        let at = self.client.now();
-        let outcome =
-            DecisionOutcome { challenge_id: request.id(), status, reason: None, at, return_to: None };
+    fn found(&self, request: &Request, wanted: Wanted, listed: Option<WalletChallenge>) -> DecisionOutcome {
+        let (status, return_to) = match (listed, wanted) {
+            (Some(listed), _) => (listed.status, listed.return_to),
+            (None, Wanted::Deny) => (ChallengeStatus::Denied, None),
+            (None, Wanted::Approve | Wanted::Cancel) => (ChallengeStatus::Expired, None),
+        };
+        let (challenge_id, at) = (request.id(), self.client.now());
+        let outcome = DecisionOutcome { challenge_id, status, reason: None, at, return_to };
         self.apply(|queue| queue.apply_outcome(&outcome));
         outcome
     }
@@ -140,6 +171,7 @@ impl Inner {
 
     /// A refusal says something about the request, too.
     async fn learn_from(&self, request: &Request, error: &ClientError) {
+        self.heed_refusal(error).await;
         let finish = match error.code() {
             Some(ErrorCode::WrongMatchCode) => Finish::Denied(DenyReason::WrongMatchCode),
             Some(ErrorCode::ChallengeExpired) => Finish::Expired(ExpireReason::Timeout),
@@ -161,19 +193,31 @@ impl Inner {
         id: SessionId,
         decision: &SignedDecision,
     ) -> Result<RevokeOutcome, DecisionError> {
+        match self.repeat(|| self.client.revoke(decision)).await {
+            Ok(outcome) => Ok(outcome),
+            Err(error) if error.code() == Some(ErrorCode::SessionNotFound) => {
+                self.tell_session_ended(id, self.client.now());
+                Err(DecisionError::UnknownSession)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends what may be sent again, since the same again repeats its answer: until there is one.
+    pub(super) async fn repeat<T, F>(&self, send: impl Fn() -> F) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
         let mut backoff = Backoff::new(self.settings);
         for attempt in 1.. {
-            let error = match self.client.revoke(decision).await {
+            let error = match send().await {
                 Ok(outcome) => return Ok(outcome),
                 Err(error) => error,
             };
-            if error.code() == Some(ErrorCode::SessionNotFound) {
-                self.tell_session_ended(id, self.client.now());
-                return Err(DecisionError::UnknownSession);
-            }
             let pause = backoff.wait(error.retry_after(), self.client.entropy());
             if !error.is_passing() || attempt >= ATTEMPTS || pause > MAX_PAUSE {
-                return Err(error.into());
+                self.heed_refusal(&error).await;
+                return Err(error);
             }
             tokio::time::sleep(pause).await;
         }

@@ -1,6 +1,7 @@
 //! Following the gateway: connections one after the other, events as they come, lists where something may have
 //! been missed, and the clock that ends what nobody answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use miid_protocol::events::WalletEvent;
@@ -16,15 +17,18 @@ use crate::update::WalletUpdate;
 
 impl Inner {
     /// Connects again and again until it is stopped or the gateway will not have this identity.
-    pub(super) async fn follow(&self) {
+    pub(super) async fn follow(self: &Arc<Self>) {
         let mut backoff = Backoff::new(self.settings);
         let mut position: Option<String> = None;
         loop {
             self.state().connection = Connection::Connecting;
             let Away { reason, retry_after, is_final } = self.listen(&mut position, &mut backoff).await;
             if is_final {
-                self.state().connection = Connection::Stopped { reason: reason.clone() };
-                self.tell(WalletUpdate::Stopped { reason });
+                return self.stop_for_good(reason).await;
+            }
+            if self.is_locked() {
+                // What was open stayed open; there is no key to open it anew.
+                self.state().connection = Connection::Idle;
                 return;
             }
             let wait = backoff.wait(retry_after, self.client.entropy());
@@ -36,7 +40,7 @@ impl Inner {
     }
 
     /// One connection, from its opening to its end.
-    async fn listen(&self, position: &mut Option<String>, backoff: &mut Backoff) -> Away {
+    async fn listen(self: &Arc<Self>, position: &mut Option<String>, backoff: &mut Backoff) -> Away {
         let mut stream = match self.client.events(position.as_deref()).await {
             Ok(stream) => stream,
             Err(error) => return error.into(),
@@ -71,11 +75,14 @@ impl Inner {
                 }
             };
             backoff.reset();
-            if let Some(event) = &told.event
-                && let Err(error) = self.heed(event).await
-            {
-                // The position stays before this event, so that it comes again.
-                return error.into();
+            if let Some(event) = &told.event {
+                match self.heed(event).await {
+                    Ok(()) => {}
+                    // It was locked while a list was on its way: the stream is still good for counting.
+                    Err(ClientError::Locked) => {}
+                    // The position stays before this event, so that it comes again.
+                    Err(error) => return error.into(),
+                }
             }
             if told.id.is_some() {
                 *position = told.id;
@@ -83,7 +90,11 @@ impl Inner {
         }
     }
 
-    async fn heed(&self, event: &WalletEvent) -> Result<(), ClientError> {
+    async fn heed(self: &Arc<Self>, event: &WalletEvent) -> Result<(), ClientError> {
+        if self.is_locked() {
+            self.count_unseen(event);
+            return Ok(());
+        }
         if matches!(event, WalletEvent::Resync(_)) {
             self.read_lists().await?;
             self.tell(WalletUpdate::Resync);
@@ -97,7 +108,7 @@ impl Inner {
         let request = about.and_then(|id| self.state().queue.find(id).map(|waiting| waiting.request.clone()));
         let now = self.client.now();
         for update in self.apply(|queue| queue.apply_event(event, now)) {
-            self.note(&update, request.as_deref()).await;
+            self.note_surely(update, request.clone()).await;
         }
         if matches!(event, WalletEvent::SessionCreated(_)) {
             self.read_sessions().await?;
@@ -106,7 +117,7 @@ impl Inner {
     }
 
     /// Takes requests out when they run out, also while the gateway is away.
-    pub(super) async fn expire(&self) {
+    pub(super) async fn expire(self: &Arc<Self>) {
         loop {
             let now = self.client.now();
             let gone: Vec<_> = {
@@ -118,7 +129,8 @@ impl Inner {
             for update in self.apply(|queue| queue.drop_expired(now)) {
                 let WalletUpdate::Expired { challenge_id, .. } = &update else { continue };
                 let request = gone.iter().find(|request| request.id() == *challenge_id);
-                self.note(&update, request.map(|request| &**request)).await;
+                let request = request.cloned();
+                self.note_surely(update, request).await;
             }
             let next = self.state().queue.next_expiry();
             let changed = self.changed.notified();
@@ -139,6 +151,7 @@ impl Inner {
         let asked = self.state().queue.mark();
         let (challenges, sessions) = tokio::try_join!(self.client.challenges(), self.client.sessions())?;
         let now = self.client.now();
+        self.learn_where_signed_in(&sessions).await;
         self.apply(|queue| {
             let mut updates = queue.apply_challenges(&challenges, asked, now);
             updates.extend(queue.apply_sessions(sessions));
@@ -149,8 +162,34 @@ impl Inner {
 
     pub(super) async fn read_sessions(&self) -> Result<(), ClientError> {
         let sessions = self.client.sessions().await?;
+        self.learn_where_signed_in(&sessions).await;
         self.apply(|queue| queue.apply_sessions(sessions));
         Ok(())
+    }
+
+    /// A retired identity is over here: said, kept, and no reason for another attempt.
+    pub(super) async fn stop_for_good(&self, reason: String) {
+        {
+            let mut state = self.state();
+            if matches!(state.connection, Connection::Stopped { .. }) {
+                return;
+            }
+            state.connection = Connection::Stopped { reason: reason.clone() };
+        }
+        let (issuer, at) = (self.client.issuer().clone(), self.client.now());
+        let kept = self.remembering(move |memory| memory.retired(&issuer, at)).await;
+        if let Err(error) = kept {
+            self.tell(WalletUpdate::NotKept { what: format!("that this identity is over: {error}") });
+        }
+        self.tell(WalletUpdate::Stopped { reason });
+        self.over.cancel();
+    }
+
+    /// A refusal that is about the identity and not about what was asked.
+    pub(super) async fn heed_refusal(&self, error: &ClientError) {
+        if error.code() == Some(ErrorCode::DidRetired) {
+            self.stop_for_good(error.to_string()).await;
+        }
     }
 }
 

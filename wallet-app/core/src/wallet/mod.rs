@@ -1,79 +1,43 @@
-//! A running wallet: one identity at one gateway. It follows the stream (`follow`), keeps the queue, carries
-//! out decisions (`decide`) and tells its watchers. A window and a terminal drive it alike; neither decides
-//! anything.
+//! A running wallet: one identity at one gateway. It follows the stream (`follow`), keeps the queue, takes links
+//! (`links`), carries out decisions (`decide`), keeps what was chosen and what happened (`choices`, `notes`), tells
+//! its watchers, and can be locked (`lock`). A window and a terminal drive it alike; neither decides anything.
 
+mod choices;
 mod decide;
 mod follow;
+mod links;
+mod lock;
+mod notes;
+mod snapshot;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use miid_protocol::request::SignInRequest;
+use miid_protocol::problem::ErrorCode;
 use miid_protocol::service::DenyReason;
 use miid_protocol::wallet::{DecisionOutcome, RevokeOutcome, WalletSession};
-use miid_protocol::{ChallengeId, Did, Handle, Issuer, SessionId, Timestamp};
-use serde::Serialize;
+use miid_protocol::{ChallengeId, Handle, SessionId, Timestamp};
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
-use crate::client::{GatewayClient, SignedDecision};
+use crate::client::{ClientError, GatewayClient};
 use crate::history::{Entry, What};
 use crate::memory::{Memory, MemoryError};
-use crate::policy::{self, Approval, Proposal, Wanted};
+use crate::policy::{self, Approval, Proposal, Ticks, Wanted};
+use crate::profile::Profile;
 use crate::queue::{Queue, Standing};
 use crate::request::Request;
+use crate::rules::Verdict;
 use crate::stream::StreamSettings;
 use crate::update::{BACKLOG, Updates, WalletUpdate};
 use crate::vault::Choice;
+use lock::Unseen;
 
 pub use decide::DecisionError;
-
-/// How it stands with the gateway.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum Connection {
-    /// Not following: this wallet only carries out commands.
-    Idle,
-    /// On the way.
-    Connecting,
-    /// The stream is open.
-    Connected,
-    /// Away; another attempt follows by itself.
-    Disconnected {
-        /// Why.
-        reason: String,
-    },
-    /// No further attempts.
-    Stopped {
-        /// Why.
-        reason: String,
-    },
-}
-
-/// A request as a screen shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ShownRequest {
-    /// Where it stands.
-    pub standing: Standing,
-    /// What it says.
-    pub request: SignInRequest,
-}
-
-/// Everything there is to draw, at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Snapshot {
-    /// Who.
-    pub did: Did,
-    /// Where.
-    pub gateway: Issuer,
-    /// How it stands.
-    pub connection: Connection,
-    /// Pending and approved, newest first.
-    pub requests: Vec<ShownRequest>,
-    /// Live sessions, newest first.
-    pub sessions: Vec<WalletSession>,
-}
+pub use links::OneClick;
+pub use snapshot::{Connection, Retired, ShownRequest, Snapshot};
 
 /// A running wallet; cheap to clone. With the last clone it stops.
 #[derive(Clone)]
@@ -90,20 +54,31 @@ struct Inner {
     updates: broadcast::Sender<WalletUpdate>,
     changed: Notify,
     stop: CancellationToken,
+    /// The identity is retired: nothing follows any more.
+    over: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
+    /// What is being written down of what was heard: finished before the wallet has stopped.
+    notes: TaskTracker,
 }
 
 struct State {
     queue: Queue,
     connection: Connection,
     deciding: HashSet<ChallengeId>,
+    /// `Some` once it was locked.
+    unseen: Option<Unseen>,
 }
 
 impl Wallet {
     /// A wallet that carries out commands, and follows its gateway once it is told to [`follow`](Self::follow).
     pub fn new(client: GatewayClient, memory: Arc<dyn Memory>, settings: StreamSettings) -> Self {
         let stop = CancellationToken::new();
-        let state = State { queue: Queue::default(), connection: Connection::Idle, deciding: HashSet::new() };
+        let state = State {
+            queue: Queue::new(client.issuer().clone(), client.did().clone()),
+            connection: Connection::Idle,
+            deciding: HashSet::new(),
+            unseen: None,
+        };
         let inner = Inner {
             client,
             memory,
@@ -112,7 +87,9 @@ impl Wallet {
             updates: broadcast::Sender::new(BACKLOG),
             changed: Notify::new(),
             stop: stop.clone(),
+            over: CancellationToken::new(),
             task: Mutex::new(None),
+            notes: TaskTracker::new(),
         };
         Self { inner: Arc::new(inner), _stop: Arc::new(stop.drop_guard()) }
     }
@@ -129,34 +106,21 @@ impl Wallet {
             let work = async { tokio::join!(inner.follow(), inner.expire()) };
             tokio::select! {
                 () = inner.stop.cancelled() => {}
+                () = inner.over.cancelled() => {}
                 _ = work => {}
             }
         }));
     }
 
-    /// Ends the stream and waits until it has ended.
+    /// Ends the stream, and waits until it has ended and what was heard is written down.
     pub async fn stop(self) {
         self.inner.stop.cancel();
         let task = lock(&self.inner.task).take();
         if let Some(task) = task {
             let _ = task.await;
         }
-    }
-
-    /// Everything that there is to draw.
-    pub fn snapshot(&self) -> Snapshot {
-        let state = self.inner.state();
-        let shown = state.queue.waiting().iter().map(|waiting| ShownRequest {
-            standing: waiting.standing,
-            request: waiting.request.says().clone(),
-        });
-        Snapshot {
-            did: self.inner.client.did().clone(),
-            gateway: self.inner.client.issuer().clone(),
-            connection: state.connection.clone(),
-            requests: shown.collect(),
-            sessions: state.queue.sessions().to_vec(),
-        }
+        self.inner.notes.close();
+        self.inner.notes.wait().await;
     }
 
     /// What changes from now on. Subscribe first and look at the snapshot then.
@@ -169,15 +133,20 @@ impl Wallet {
         self.inner.client.now()
     }
 
-    /// What to offer for a pending request.
+    /// What to offer for a pending request: what a rule names, else what was shared last time.
     pub async fn proposal(&self, id: ChallengeId) -> Result<Proposal, DecisionError> {
         let request = self.inner.waiting(id, Standing::Pending)?;
-        let issuer = self.inner.client.issuer().clone();
-        let service = request.says().service.id.clone();
-        let read =
-            self.inner.remembering(move |memory| Ok((memory.profile()?, memory.choice(&issuer, &service)?)));
-        let (profile, choice) = read.await?;
-        Ok(policy::propose(&request, &profile, choice.as_ref().map(|choice| &choice.shared)))
+        let (issuer, service) = (self.inner.client.issuer().clone(), request.says().service.id.clone());
+        let verdict = self.verdict(id).await?;
+        let read = self.inner.remembering(|memory| Ok((memory.profile()?, memory.services()?)));
+        let (profile, services) = read.await?;
+        let last_time = services.choice(&issuer, &service).map(|choice| &choice.shared);
+        let ticks = match &verdict {
+            Verdict::Prefill(share) => Ticks::Rule(share),
+            Verdict::ApproveAlone(approval) => Ticks::Rule(&approval.share),
+            Verdict::Ask => last_time.map_or(Ticks::First, Ticks::LastTime),
+        };
+        Ok(policy::propose(&request, &profile, ticks, services.has_signed_in(&issuer, &service)))
     }
 
     /// Yes. The number, the ticks and the scopes are the person's.
@@ -186,20 +155,43 @@ impl Wallet {
         id: ChallengeId,
         approval: &Approval,
     ) -> Result<DecisionOutcome, DecisionError> {
-        let request = self.inner.waiting(id, Standing::Pending)?;
+        self.approve_shown(id, None, approval).await
+    }
+
+    /// Yes to exactly the text of that digest, where one is named: what was on the screen.
+    pub async fn approve_shown(
+        &self,
+        id: ChallengeId,
+        digest: Option<&str>,
+        approval: &Approval,
+    ) -> Result<DecisionOutcome, DecisionError> {
+        let request = self.inner.waiting_shown(id, digest)?;
         let _turn = self.inner.take_turn(id)?;
         let profile = self.inner.remembering(|memory| memory.profile()).await?;
-        let granted = policy::grant(&request, &profile, approval)?;
-        let decision = self.inner.client.sign_approval(&request, &granted)?;
+        self.sign_yes(What::Approved, &request, &profile, approval).await
+    }
+
+    /// Signs a yes, sends it, writes it down. Whoever calls it has the turn.
+    async fn sign_yes(
+        &self,
+        what: What,
+        request: &Request,
+        profile: &Profile,
+        approval: &Approval,
+    ) -> Result<DecisionOutcome, DecisionError> {
+        let granted = policy::grant(request, profile, approval)?;
+        let decision = self.inner.client.sign_approval(request, &granted)?;
         let shared: BTreeSet<String> = granted.claims.keys().cloned().collect();
-        let result = self.inner.carry_out(&request, Wanted::Approve, &decision).await;
-        let entry = self.inner.decided(What::Approved, &request, &decision, outcome_word(&result));
+        let result = self.inner.carry_out(request, Wanted::Approve, &decision).await;
+        let entry = self.inner.decided(what, request, &decision, outcome_word(&result));
         self.inner.record(Entry { shared: shared.iter().cloned().collect(), ..entry }).await;
         let outcome = result?;
         let (issuer, service) = (self.inner.client.issuer().clone(), request.says().service.id.clone());
         let choice = Choice { shared, at: self.now() };
-        let kept = self.inner.remembering(move |memory| memory.remember(&issuer, &service, choice)).await;
-        if let Err(error) = kept {
+        let kept = self.inner.remembering(move |memory| {
+            memory.change_services(&mut |services| services.remember(&issuer, &service, choice.clone()))
+        });
+        if let Err(error) = kept.await {
             self.inner.tell(WalletUpdate::NotKept { what: format!("what was shared: {error}") });
         }
         Ok(outcome)
@@ -207,7 +199,17 @@ impl Wallet {
 
     /// No.
     pub async fn deny(&self, id: ChallengeId, reason: DenyReason) -> Result<DecisionOutcome, DecisionError> {
-        let request = self.inner.waiting(id, Standing::Pending)?;
+        self.deny_shown(id, None, reason).await
+    }
+
+    /// No to exactly the text of that digest, where one is named.
+    pub async fn deny_shown(
+        &self,
+        id: ChallengeId,
+        digest: Option<&str>,
+        reason: DenyReason,
+    ) -> Result<DecisionOutcome, DecisionError> {
+        let request = self.inner.waiting_shown(id, digest)?;
         let _turn = self.inner.take_turn(id)?;
         let decision = self.inner.client.sign_denial(&request, reason)?;
         let result = self.inner.carry_out(&request, Wanted::Deny, &decision).await;
@@ -256,6 +258,27 @@ impl Wallet {
         Ok(ended)
     }
 
+    /// Ends this identity at this gateway, with every session, for good.
+    pub async fn retire(&self) -> Result<Retired, DecisionError> {
+        // Only to say how many there were; that it is retired already is no reason not to send it.
+        let _ = self.inner.read_sessions().await;
+        let ended = self.inner.state().queue.sessions().len();
+        let statement = self.inner.client.sign_retirement()?;
+        let result = self.inner.repeat(|| self.inner.client.retire(&statement)).await;
+        let outcome = match &result {
+            Ok(_) => "done",
+            Err(error) => error.code().map_or("unreachable", ErrorCode::as_str),
+        };
+        let entry = self.inner.entry(What::Retired, outcome);
+        self.inner.record(Entry { statement: Some(statement), ..entry }).await;
+        let done = result?;
+        if done.did != *self.inner.client.did() {
+            return Err(ClientError::NotUnderstood.into());
+        }
+        self.inner.stop_for_good("it was retired".to_owned()).await;
+        Ok(Retired { at: done.at, ended })
+    }
+
     /// Reads the sessions anew.
     pub async fn sessions(&self) -> Result<Vec<WalletSession>, DecisionError> {
         self.inner.read_sessions().await?;
@@ -276,7 +299,7 @@ impl Wallet {
     }
 }
 
-/// What is known and written down.
+/// What is known.
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
@@ -285,6 +308,10 @@ impl Inner {
     /// Changes the queue and tells about it, in one step, so that every watcher hears things in their order.
     fn apply(&self, step: impl FnOnce(&mut Queue) -> Vec<WalletUpdate>) -> Vec<WalletUpdate> {
         let mut state = self.state();
+        if state.unseen.is_some() {
+            // What was on its way when it was locked has come too late.
+            return Vec::new();
+        }
         let updates = step(&mut state.queue);
         for update in &updates {
             // Nobody listening is fine.
@@ -307,6 +334,16 @@ impl Inner {
         found.map(|waiting| waiting.request.clone()).ok_or(DecisionError::UnknownRequest)
     }
 
+    /// One that waits, and says what the person was shown.
+    fn waiting_shown(&self, id: ChallengeId, digest: Option<&str>) -> Result<Arc<Request>, DecisionError> {
+        let request = self.waiting(id, Standing::Pending)?;
+        if digest.is_none_or(|digest| request.digest() == digest) {
+            Ok(request)
+        } else {
+            Err(DecisionError::UnknownRequest)
+        }
+    }
+
     fn session(&self, id: SessionId) -> Option<WalletSession> {
         self.state().queue.sessions().iter().find(|session| session.session_id == id).cloned()
     }
@@ -319,72 +356,11 @@ impl Inner {
         let memory = self.memory.clone();
         match tokio::task::spawn_blocking(move || work(&*memory)).await {
             Ok(result) => result,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
-    }
-
-    async fn record(&self, entry: Entry) {
-        if let Err(error) = self.remembering(move |memory| memory.record(&entry)).await {
-            tracing::warn!(%error, "the history could not be written");
-            self.tell(WalletUpdate::NotKept { what: format!("the history: {error}") });
-        }
-    }
-
-    /// Writes down what happened without our doing.
-    async fn note(&self, update: &WalletUpdate, request: Option<&Request>) {
-        let service = request.map(|request| request.says().service.clone());
-        let entry = |what, reason: Option<&str>| Entry {
-            service_id: service.as_ref().map(|service| service.id.clone()),
-            service_name: service.as_ref().map(|service| service.name.clone()),
-            reason: reason.map(str::to_owned),
-            ..self.entry(what, "done")
-        };
-        let entry = match update {
-            WalletUpdate::Active { challenge_id, session_id } => Entry {
-                challenge_id: Some(*challenge_id),
-                session_id: Some(*session_id),
-                ..entry(What::SignedIn, None)
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going down, and we with it.
+                Err(_) => std::future::pending().await,
             },
-            WalletUpdate::Expired { challenge_id, reason } => {
-                let request = request.map(|request| request.text().to_owned());
-                let entry = entry(What::Expired, Some(reason.as_str()));
-                Entry { challenge_id: Some(*challenge_id), request, ..entry }
-            }
-            WalletUpdate::SessionRevoked { session_id, reason, service, .. } => {
-                let entry = entry(What::SessionEnded, Some(reason.as_str()));
-                Entry { session_id: Some(*session_id), service_name: service.clone(), ..entry }
-            }
-            _ => return,
-        };
-        self.record(entry).await;
-    }
-
-    fn entry(&self, what: What, outcome: &str) -> Entry {
-        Entry {
-            at: self.client.now(),
-            did: self.client.did().clone(),
-            gateway: self.client.issuer().clone(),
-            what,
-            outcome: outcome.to_owned(),
-            challenge_id: None,
-            session_id: None,
-            service_id: None,
-            service_name: None,
-            shared: Vec::new(),
-            reason: None,
-            statement: None,
-            request: None,
-        }
-    }
-
-    fn decided(&self, what: What, request: &Request, decision: &SignedDecision, outcome: &str) -> Entry {
-        Entry {
-            challenge_id: Some(request.id()),
-            service_id: Some(request.says().service.id.clone()),
-            service_name: Some(request.says().service.name.clone()),
-            statement: Some(decision.statement().to_owned()),
-            request: Some(request.text().to_owned()),
-            ..self.entry(what, outcome)
         }
     }
 }

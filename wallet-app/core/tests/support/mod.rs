@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod requests;
+
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -64,6 +66,10 @@ pub enum Reply {
     Stream(String),
     /// A stream with this text that ends.
     StreamAndEnd(String),
+    /// A stream with whatever is sent here, as long as that lives.
+    Live(tokio::sync::mpsc::UnboundedReceiver<String>),
+    /// This, once the test says so (or goes).
+    Later(tokio::sync::oneshot::Receiver<()>, Box<Reply>),
     /// The connection drops without an answer.
     Drop,
 }
@@ -123,9 +129,7 @@ impl Scripted {
     }
 
     pub fn client_at(&self, clock: Arc<Hand>) -> GatewayClient {
-        let identity = Arc::new(Identity::generate(&SystemEntropy).expect("random"));
-        let issuer = self.issuer.clone();
-        GatewayClient::with(identity, issuer.clone(), issuer, clock, Arc::new(SystemEntropy)).expect("client")
+        client_at(&self.issuer, clock)
     }
 
     pub fn client(&self) -> GatewayClient {
@@ -134,14 +138,41 @@ impl Scripted {
 
     /// A wallet that has been told to follow, with a profile, and what it tells.
     pub fn wallet(&self, settings: StreamSettings) -> (Wallet, Arc<PassingMemory>, Updates) {
-        let mut profile = Profile::default();
-        profile.set("name", "Alice Kim").expect("set");
-        let memory = Arc::new(PassingMemory::new(profile));
-        let wallet = Wallet::new(self.client(), memory.clone(), settings);
-        let updates = wallet.subscribe();
-        wallet.follow();
-        (wallet, memory, updates)
+        wallet_at(&self.issuer, settings)
     }
+}
+
+pub fn client_at(issuer: &Issuer, clock: Arc<Hand>) -> GatewayClient {
+    let identity = Arc::new(Identity::generate(&SystemEntropy).expect("random"));
+    GatewayClient::with(identity, issuer.clone(), issuer.clone(), clock, Arc::new(SystemEntropy))
+        .expect("client")
+}
+
+/// A wallet that has been told to follow, with a profile, and what it tells.
+pub fn wallet_at(issuer: &Issuer, settings: StreamSettings) -> (Wallet, Arc<PassingMemory>, Updates) {
+    let mut profile = Profile::default();
+    profile.set("name", "Alice Kim").expect("set");
+    let memory = Arc::new(PassingMemory::new(profile));
+    let client = client_at(issuer, Arc::new(Hand(AtomicI64::new(T))));
+    let wallet = Wallet::new(client, memory.clone(), settings);
+    let updates = wallet.subscribe();
+    wallet.follow();
+    (wallet, memory, updates)
+}
+
+/// Somebody else's DID.
+pub fn stranger() -> miid_protocol::Did {
+    Identity::generate(&SystemEntropy).expect("random").did().clone()
+}
+
+/// Waits for a state of this process, with a bound.
+pub async fn eventually(holds: impl Fn() -> bool) {
+    let reached = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reached).await.expect("reached in time");
 }
 
 /// Quick reconnects.
@@ -166,7 +197,7 @@ pub async fn until(updates: &mut Updates, wanted: impl Fn(&WalletUpdate) -> bool
     tokio::time::timeout(Duration::from_secs(20), found).await.expect("told in time")
 }
 
-async fn read(socket: &mut TcpStream) -> Option<Seen> {
+pub async fn read(socket: &mut TcpStream) -> Option<Seen> {
     let mut bytes = Vec::new();
     let head_end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -193,11 +224,13 @@ async fn read(socket: &mut TcpStream) -> Option<Seen> {
         }
     }
     let body = String::from_utf8(bytes[head_end..].to_vec()).ok()?;
-    let token = value("authorization")?.strip_prefix("DIDProof ")?.to_owned();
+    // A retirement on paper comes without a proof.
+    let token = value("authorization").unwrap_or_default();
+    let token = token.strip_prefix("DIDProof ").unwrap_or_default().to_owned();
     Some(Seen { method, path, headers, body, token })
 }
 
-async fn answer(socket: &mut TcpStream, reply: Reply) {
+pub async fn answer(socket: &mut TcpStream, reply: Reply) {
     match reply {
         Reply::Drop => {}
         Reply::Answer(status, headers, body) => {
@@ -214,10 +247,27 @@ async fn answer(socket: &mut TcpStream, reply: Reply) {
             let _ = socket.read(&mut [0]).await;
         }
         Reply::StreamAndEnd(text) => stream(socket, &text).await,
+        Reply::Later(said, reply) => {
+            let _ = said.await;
+            Box::pin(answer(socket, *reply)).await;
+        }
+        Reply::Live(mut texts) => {
+            stream(socket, ": alive\n\n").await;
+            let mut byte = [0];
+            loop {
+                tokio::select! {
+                    text = texts.recv() => match text {
+                        Some(text) => drop(socket.write_all(text.as_bytes()).await),
+                        None => return,
+                    },
+                    _ = socket.read(&mut byte) => return,
+                }
+            }
+        }
     }
 }
 
-async fn stream(socket: &mut TcpStream, text: &str) {
+pub async fn stream(socket: &mut TcpStream, text: &str) {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
     let _ = socket.write_all(format!("{head}{text}").as_bytes()).await;
 }

@@ -1,9 +1,14 @@
 //! What was decided, and what came of it: one JSON object per line, appended, 0600. It holds statements,
 //! which prove what was signed, and names of what was shared, never the values: those can be erased elsewhere
-//! and must not live on here.
+//! and must not live on here. It lies in the clear, so nothing is decided by it.
 //!
-//! Bound: the file is cut when it passes [`MAX_BYTES`]; the newest half stays. That is some two thousand
-//! decisions, years of signing in.
+//! It can be [searched](History::search) and [exported](History::export). A line that cannot be read costs that line.
+//!
+//! Bound: the file is cut to its half when it passes [`MAX_BYTES`]. What was signed stays longest, since others can
+//! bring about the rest; of each kind the newest stays. That is some two thousand decisions, years of signing in.
+
+mod export;
+mod search;
 
 use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -14,9 +19,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{self, FileError, Lock};
 
+pub use export::VERSION as EXPORT_VERSION;
+pub use search::{Found, MAX_PAGE, Page, Search};
+
 const FILE: &str = "history.jsonl";
 /// Where the file is cut.
 pub const MAX_BYTES: u64 = 8 * 1024 * 1024;
+
+/// What a file of lines gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// Those that can be read, oldest first.
+    pub entries: Vec<Entry>,
+    /// How many cannot: torn by a kill, or changed by somebody.
+    pub damaged: usize,
+}
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +53,10 @@ pub enum What {
     Expired,
     /// A session ended.
     SessionEnded,
+    /// A rule of the person's said yes.
+    OneClick,
+    /// The person ended the identity.
+    Retired,
 }
 
 /// One line. Members that do not belong stay absent; unknown ones are ignored when reading.
@@ -113,9 +134,20 @@ impl History {
 
     /// All lines that can be read, oldest first; no file is an empty history.
     pub fn read(&self) -> Result<Vec<Entry>, FileError> {
-        let lines = self.bytes()?;
-        let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+        Ok(self.lines()?.entries)
+    }
+
+    /// All lines, and how many of them cannot be read.
+    pub fn lines(&self) -> Result<Lines, FileError> {
+        let bytes = self.bytes()?;
+        let mut lines = Lines::default();
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match serde_json::from_slice(line) {
+                Ok(entry) => lines.entries.push(entry),
+                Err(_) => lines.damaged += 1,
+            }
+        }
+        Ok(lines)
     }
 
     fn bytes(&self) -> Result<Vec<u8>, FileError> {
@@ -127,17 +159,33 @@ impl History {
         }
     }
 
-    /// Keeps the newest half. Under the lock.
+    /// Keeps a half. Under the lock.
     fn cut(&self) -> Result<(), FileError> {
-        let bytes = self.bytes()?;
-        let newest = bytes.get(bytes.len() / 2..).unwrap_or_default();
-        let whole = newest.iter().position(|byte| *byte == b'\n').map_or(newest.len(), |end| end + 1);
-        files::replace(&self.path(), newest.get(whole..).unwrap_or_default())
+        files::replace(&self.path(), &half_of(&self.bytes()?))
     }
 
     fn path(&self) -> PathBuf {
         self.dir.join(FILE)
     }
+}
+
+/// The lines that stay: those that nobody signed go first, oldest first, and only then those that somebody did.
+fn half_of(bytes: &[u8]) -> Vec<u8> {
+    let mut lines: Vec<_> =
+        bytes.split_inclusive(|byte| *byte == b'\n').map(|line| (line, is_signed(line))).collect();
+    let mut excess = bytes.len().div_ceil(2);
+    for goes_now in [false, true] {
+        lines.retain(|(line, is_signed)| {
+            let goes = excess > 0 && *is_signed == goes_now;
+            excess = if goes { excess.saturating_sub(line.len()) } else { excess };
+            !goes
+        });
+    }
+    lines.into_iter().flat_map(|(line, _)| line.iter().copied()).collect()
+}
+
+fn is_signed(line: &[u8]) -> bool {
+    serde_json::from_slice::<Entry>(line).is_ok_and(|entry| entry.statement.is_some())
 }
 
 fn last_byte(file: &mut fs::File) -> io::Result<u8> {
@@ -192,6 +240,27 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_damaged_line_anywhere_costs_that_line_and_is_counted() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let history = History::new(dir.path());
+        let path = dir.path().join(FILE);
+        let good = |reason| serde_json::to_vec(&entry(reason)).expect("json");
+        let damaged: [&[u8]; 5] =
+            [b"\xff\xfe\x00", b"{", b"{\"at\":1}", b"null", b"{\"what\":\"something newer\"}"];
+        let mut bytes = good("one");
+        for line in damaged {
+            bytes.push(b'\n');
+            bytes.extend_from_slice(line);
+        }
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&good("two"));
+        fs::write(&path, bytes).expect("written");
+        assert_eq!(history.lines().expect("read").damaged, 5);
+        history.append(&entry("three")).expect("appended");
+        assert_eq!(reasons(&history), ["one", "two", "three"]);
+    }
+
+    #[test]
     fn it_is_bounded_and_keeps_the_newest() {
         let dir = tempfile::tempdir().expect("temporary folder");
         let history = History::new(dir.path());
@@ -203,6 +272,38 @@ pub(crate) mod tests {
         assert!(size <= MAX_BYTES + 2 * 1024 * 1024, "{size}");
         let kept = reasons(&history);
         assert!(kept.len() >= 4 && kept.last().is_some_and(|last| last.starts_with("11 ")), "{}", kept.len());
+    }
+
+    #[test]
+    fn what_others_bring_about_pushes_out_no_decision() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let history = History::new(dir.path());
+        let signed = |reason: &str| Entry { statement: Some("signed".into()), ..entry(reason) };
+        history.append(&signed("mine 1")).expect("appended");
+        let long = "x".repeat(1024 * 1024);
+        for i in 0..40 {
+            if i == 20 {
+                history.append(&signed("mine 2")).expect("appended");
+            }
+            history.append(&entry(&format!("{i} {long}"))).expect("appended");
+        }
+        let size = fs::metadata(dir.path().join(FILE)).expect("there").len();
+        assert!(size <= MAX_BYTES + 2 * 1024 * 1024, "{size}");
+        let kept = reasons(&history);
+        let mine: Vec<_> = kept.iter().filter(|reason| reason.starts_with("mine")).collect();
+        assert_eq!(mine, ["mine 1", "mine 2"]);
+        assert!(kept.last().is_some_and(|last| last.starts_with("39 ")));
+        // Nothing but decisions: then the oldest of them.
+        let lines: Vec<_> =
+            (0..4).map(|n| serde_json::to_vec(&signed(&n.to_string())).expect("json")).collect();
+        let half = half_of(&[lines.join(&b'\n'), vec![b'\n']].concat());
+        let left: Vec<Entry> = half
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).expect("whole"))
+            .collect();
+        let left: Vec<_> = left.into_iter().filter_map(|entry| entry.reason).collect();
+        assert_eq!(left, ["2", "3"]);
     }
 
     #[cfg(unix)]

@@ -1,0 +1,129 @@
+//! `init`, `restore`, `did`, `enrol`, `sheet`: who lives in the wallet, and how they would come back.
+
+use std::io::Write as _;
+
+use miid_protocol::Issuer;
+use zeroize::Zeroizing;
+
+use super::args::{Args, InitArgs, SheetArgs};
+use super::failure::Failure;
+use super::open;
+use super::typed;
+use super::words::Words;
+use crate::clock::SystemClock;
+use crate::files;
+use crate::vault::{Outline, Vault, VaultError};
+
+/// What a new identity is called when nothing is said.
+const DEFAULT_NAME: &str = "Me";
+
+pub(crate) fn init(args: &Args, init: &InitArgs, words: Words) -> Result<(), Failure> {
+    let gateway = gateway(args)?;
+    let name = init.name.as_deref().unwrap_or(DEFAULT_NAME).trim();
+    let (vault, sealed) = vault(args, init, words)?;
+    if vault.identities()?.iter().any(|identity| identity.name == name) {
+        // A name that exists with a gateway that is new to it: one more enrolment.
+        let is_new = args.gateway.is_some()
+            && !vault.look(name, |record| record.gateways.iter().any(|one| one.issuer == gateway))?;
+        if !is_new {
+            return Err(VaultError::NameTaken(name.to_owned()).into());
+        }
+        vault.enrol(name, &gateway)?;
+        println!("{}", words.enrolled(name, gateway.as_str()));
+        return Ok(());
+    }
+    let made = vault.add_identity(name, &gateway)?;
+    say_made(&words.made(&made.name), &made, &vault, sealed, &gateway, words);
+    Ok(())
+}
+
+/// The words come on standard input: an argument would be seen by everybody on this computer.
+pub(crate) fn restore(args: &Args, init: &InitArgs, words: Words) -> Result<(), Failure> {
+    let gateway = gateway(args)?;
+    let name = init.name.as_deref().unwrap_or(DEFAULT_NAME).trim();
+    let recovery = typed::recovery_words(words.type_the_words())?;
+    let (vault, sealed) = vault(args, init, words)?;
+    let restored = vault.restore_identity(name, &recovery, &gateway)?;
+    say_made(&words.restored(&restored.name), &restored, &vault, sealed, &gateway, words);
+    Ok(())
+}
+
+/// Where a new identity is enrolled: what was said, or what the settings say.
+fn gateway(args: &Args) -> Result<Issuer, Failure> {
+    match &args.gateway {
+        Some(gateway) => Ok(gateway.clone()),
+        None => Ok(open::settings(args)?.gateway),
+    }
+}
+
+/// The vault that is there, or a new one and whether the keychain seals it.
+fn vault(args: &Args, init: &InitArgs, words: Words) -> Result<(Vault, Option<bool>), Failure> {
+    match Vault::outline(&open::dir(args)?, &SystemClock) {
+        Ok(_) => Ok((open::vault(args, words)?, None)),
+        Err(VaultError::NotFound { .. }) => {
+            let (vault, by_keychain) = open::new_vault(args, init.keychain, words)?;
+            Ok((vault, Some(by_keychain)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn say_made(line: &str, made: &Outline, vault: &Vault, sealed: Option<bool>, gateway: &Issuer, words: Words) {
+    println!("{line}");
+    println!("  {}", made.did);
+    if let Some(by_keychain) = sealed {
+        println!("  {}", words.sealed(by_keychain, &open::shown(vault.dir())));
+    }
+    println!("  {gateway}");
+    println!("{}", words.next_step());
+}
+
+/// Needs no key: who lives here stands in the clear.
+pub(crate) fn did(args: &Args, all: bool) -> Result<(), Failure> {
+    let (_, identities) = Vault::outline(&open::dir(args)?, &SystemClock)?;
+    if all {
+        for identity in &identities {
+            println!("{}  {}", identity.did, crate::request::plain(&identity.name));
+        }
+        return Ok(());
+    }
+    println!("{}", open::choose(&identities, args.identity.as_deref())?.did);
+    Ok(())
+}
+
+pub(crate) fn enrol(args: &Args, issuer: &Issuer, leave: bool, words: Words) -> Result<(), Failure> {
+    let vault = open::vault(args, words)?;
+    let name = open::choose(&vault.identities()?, args.identity.as_deref())?.name;
+    if leave {
+        vault.unenrol(&name, issuer)?;
+        println!("{}", words.left(&name, issuer.as_str()));
+    } else {
+        vault.enrol(&name, issuer)?;
+        println!("{}", words.enrolled(&name, issuer.as_str()));
+    }
+    Ok(())
+}
+
+/// Whoever sits at an open wallet for a moment must not walk away with the key: the passphrase is asked for again.
+pub(crate) fn sheet(args: &Args, sheet: &SheetArgs, words: Words) -> Result<(), Failure> {
+    let vault = open::vault(args, words)?;
+    let name = open::choose(&vault.identities()?, args.identity.as_deref())?.name;
+    open::ask_again(args, &vault, words)?;
+    let made = vault.recovery_sheet(&name)?;
+    let text = if sheet.json {
+        let mut json = Zeroizing::new(Vec::with_capacity(8192));
+        serde_json::to_writer_pretty(&mut *json, &made).map_err(|error| Failure::new(error.to_string()))?;
+        json.push(b'\n');
+        json
+    } else {
+        Zeroizing::new(made.to_text(words.spoken()).as_bytes().to_vec())
+    };
+    match &sheet.output {
+        Some(path) => {
+            files::create(path, &text)?;
+            println!("{}", words.sheet_written(&open::shown(path)));
+        }
+        None => std::io::stdout().lock().write_all(&text)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,311 @@
+//! How the vault is made, opened and locked, and what is looked at while nobody does anything.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use miid_protocol::Timestamp;
+
+use super::fault::{Fault, Told};
+use super::inbox::Inbox;
+use super::state::State;
+use super::view::Stage;
+use super::{Desk, Inner, Options, blocking};
+use crate::keychain::{KeyStore, KeychainError};
+use crate::seal::Passphrase;
+use crate::settings::Settings;
+use crate::vault::{Opener, SealedBy, Vault, VaultError};
+
+impl Desk {
+    /// Opens the vault. `passphrase` is what the person typed; none where the keychain opens it.
+    pub async fn unlock(&self, passphrase: Option<String>) -> Result<(), Fault> {
+        self.inner.unlock(passphrase.map(Passphrase::new)).await
+    }
+
+    /// Locks at once: keys wiped, lists forgotten. What is under way and not yet sent is not sent any more.
+    pub fn lock(&self) {
+        self.inner.lock_now();
+    }
+}
+
+impl Inner {
+    pub(super) async fn unlock(self: &Arc<Self>, passphrase: Option<Passphrase>) -> Result<(), Fault> {
+        let _door = self.door.lock().await;
+        let turn = {
+            let state = self.state();
+            if state.vault.is_some() {
+                return Ok(());
+            }
+            state.turn
+        };
+        let (dir, options) = (self.dir.clone(), self.options.clone());
+        let opened = blocking(move || {
+            let opener = match &passphrase {
+                Some(passphrase) => Opener::Passphrase(passphrase),
+                None => Opener::Keychain(&*options.keychain),
+            };
+            Vault::open(&dir, &opener, options.clock.clone(), options.entropy.clone())
+        });
+        match opened.await? {
+            Ok(vault) => self.enter(Arc::new(vault), turn).await,
+            Err(error) => Err(self.learn_from(error)),
+        }
+    }
+
+    /// The vault is open: everybody starts. Unless it was locked meanwhile: whoever locks wins.
+    pub(super) async fn enter(self: &Arc<Self>, vault: Arc<Vault>, turn: u64) -> Result<(), Fault> {
+        let sealed_by = vault.sealed_by();
+        let now = self.now();
+        let before = self.change(|state| {
+            if state.turn != turn {
+                vault.lock();
+                return Err(Fault::Locked);
+            }
+            state.turn += 1;
+            state.stage = Stage::Open;
+            state.fault = None;
+            state.sealed_by = Some(sealed_by);
+            state.vault = Some(vault.clone());
+            state.touched = now;
+            state.attention = None;
+            state.unseen_until = None;
+            Ok(std::mem::take(&mut state.counting))
+        })?;
+        for wallet in before {
+            tokio::spawn(wallet.stop());
+        }
+        self.reload().await?;
+        self.sort_links();
+        Ok(())
+    }
+
+    /// Locks now, and waits for nothing.
+    pub(super) fn lock_now(&self) {
+        self.change(|state| {
+            // Also where an unlocking is on its way: it will find that it came too late.
+            state.turn += 1;
+            let Some(vault) = state.vault.take() else { return };
+            for running in state.crew.drain(..) {
+                running.wallet.lock();
+                state.counting.push(running.wallet);
+            }
+            vault.lock();
+            state.people.clear();
+            state.attention = None;
+            state.stage = Stage::Locked;
+        });
+    }
+
+    /// A keychain that answers opens its vault by itself; asked behind everything else, since it may ask the
+    /// person.
+    pub(super) async fn try_keychain(self: Arc<Self>) {
+        let keychain = self.options.keychain.clone();
+        let Ok(answers) = blocking(move || answers(&*keychain)).await else { return };
+        self.change(|state| state.keychain = answers);
+        let by_keychain = {
+            let state = self.state();
+            state.stage == Stage::Locked && state.sealed_by == Some(SealedBy::Keychain)
+        };
+        if by_keychain && let Err(error) = self.unlock(None).await {
+            tracing::info!(%error, "the keychain did not open the wallet");
+        }
+    }
+
+    /// Every now and then: has the person gone, has a command line changed the vault, has a link grown old?
+    pub(super) async fn keep_looking(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(self.options.tick).await;
+            let now = self.now();
+            self.lock_if_idle();
+            let grown_old = self.state().inbox.forget_old(now);
+            if grown_old {
+                self.redraw();
+            }
+            let (path, seen) = (self.dir.join("vault"), self.state().read_at);
+            let Ok(written) = blocking(move || written_at(&path)).await else { continue };
+            if written != seen {
+                self.look_again().await;
+            }
+        }
+    }
+
+    /// Locks where nobody was there for as long as the settings say; says whether it did. Asked before anything is
+    /// done for the person, too: after this computer slept the next look may come too late.
+    pub(super) fn lock_if_idle(&self) -> bool {
+        let is_idle = self.is_idle(self.now());
+        if is_idle {
+            tracing::info!("nobody was here for a while: locked");
+            self.lock_now();
+        }
+        is_idle
+    }
+
+    fn is_idle(&self, now: Timestamp) -> bool {
+        let mut state = self.state();
+        let minutes = i64::from(state.settings.lock_after_min);
+        if state.vault.is_none() || minutes == 0 {
+            return false;
+        }
+        if now < state.touched {
+            // The clock was set back: from here on, then.
+            state.touched = now;
+        }
+        now.millis() - state.touched.millis() >= minutes * 60_000
+    }
+
+    /// Somebody else wrote the vault's file.
+    async fn look_again(self: &Arc<Self>) {
+        let _door = self.door.lock().await;
+        if self.state().vault.is_some() {
+            if let Err(error) = self.reload().await {
+                tracing::info!(%error, "the vault could not be read anew");
+            }
+            return;
+        }
+        let (dir, options) = (self.dir.clone(), self.options.clone());
+        let Ok(outer) = blocking(move || Outer::look(&dir, &options)).await else { return };
+        self.change(|state| {
+            // A damaged file was set aside: that it is gone now is no news.
+            let is_news = !(state.stage == Stage::Damaged && outer.stage == Stage::FirstRun);
+            if state.vault.is_none() && is_news {
+                outer.put(state);
+            } else {
+                state.read_at = outer.read_at;
+            }
+        });
+    }
+
+    /// What an error of the vault says about all of it; what it says to the person goes back.
+    pub(super) fn learn_from(&self, error: VaultError) -> Fault {
+        let (stage, was_sealed_anew) = match &error {
+            VaultError::Damaged { .. } => (Some(Stage::Damaged), false),
+            VaultError::Newer { .. } => (Some(Stage::Newer), false),
+            VaultError::SealedAnew => (None, true),
+            _ => (None, false),
+        };
+        let fault = Fault::from(error);
+        if stage.is_some() || was_sealed_anew {
+            self.lock_now();
+        }
+        if let Some(stage) = stage {
+            let told = fault.told();
+            self.change(|state| {
+                state.stage = stage;
+                state.fault = Some(told);
+            });
+        }
+        fault
+    }
+
+    /// Makes a vault where there is none. Under the door.
+    pub(super) async fn make_vault(
+        self: &Arc<Self>,
+        passphrase: Option<Passphrase>,
+        keychain: bool,
+    ) -> Result<Vault, Fault> {
+        if passphrase.is_none() && !keychain {
+            return Err(Fault::NothingToSealWith);
+        }
+        let (dir, options) = (self.dir.clone(), self.options.clone());
+        let made = blocking(move || {
+            let opener = match &passphrase {
+                Some(passphrase) => Opener::Passphrase(passphrase),
+                None => Opener::Keychain(&*options.keychain),
+            };
+            Vault::create(&dir, &opener, options.cost, options.clock.clone(), options.entropy.clone())
+        });
+        made.await?.map_err(|error| self.learn_from(error))
+    }
+}
+
+/// What the folder says from outside.
+struct Outer {
+    stage: Stage,
+    fault: Option<Told>,
+    sealed_by: Option<SealedBy>,
+    outline: Vec<crate::vault::Outline>,
+    read_at: Option<SystemTime>,
+}
+
+impl Outer {
+    fn look(dir: &Path, options: &Options) -> Self {
+        let read_at = written_at(&dir.join("vault"));
+        let none =
+            Self { stage: Stage::FirstRun, fault: None, sealed_by: None, outline: Vec::new(), read_at };
+        match Vault::outline(dir, &*options.clock) {
+            Ok((sealed_by, outline)) => {
+                Self { stage: Stage::Locked, sealed_by: Some(sealed_by), outline, ..none }
+            }
+            Err(VaultError::NotFound { .. }) => none,
+            Err(error) => {
+                let stage =
+                    if matches!(error, VaultError::Newer { .. }) { Stage::Newer } else { Stage::Damaged };
+                Self { stage, fault: Some(Fault::from(error).told()), ..none }
+            }
+        }
+    }
+
+    fn put(self, state: &mut State) {
+        state.stage = self.stage;
+        state.fault = self.fault;
+        state.sealed_by = self.sealed_by;
+        state.outline = self.outline;
+        state.read_at = self.read_at;
+    }
+}
+
+/// The first look at a folder.
+pub(super) async fn look(dir: &Path, options: &Options) -> State {
+    let (dir, given) = (dir.to_owned(), options.clone());
+    let looked = blocking(move || (Outer::look(&dir, &given), Settings::load(&dir, &*given.clock))).await;
+    let (outer, settings) = match looked {
+        Ok((outer, settings)) => (Some(outer), Some(settings)),
+        Err(_) => (None, None),
+    };
+    let mut settings_aside = None;
+    let settings = match settings {
+        Some(Ok(loaded)) => {
+            settings_aside = loaded.set_aside;
+            loaded.settings
+        }
+        Some(Err(error)) => {
+            tracing::warn!(%error, "the settings could not be read");
+            Settings::default()
+        }
+        None => Settings::default(),
+    };
+    let mut state = State {
+        stage: Stage::FirstRun,
+        fault: None,
+        sealed_by: None,
+        keychain: false,
+        tray: true,
+        default_gateway: options.gateway.clone().unwrap_or_else(|| settings.gateway.clone()),
+        settings,
+        outline: Vec::new(),
+        vault: None,
+        people: Vec::new(),
+        crew: Vec::new(),
+        counting: Vec::new(),
+        inbox: Inbox::default(),
+        attention: None,
+        unseen_until: None,
+        touched: options.clock.now(),
+        turn: 0,
+        read_at: None,
+        settings_aside,
+    };
+    if let Some(outer) = outer {
+        outer.put(&mut state);
+    }
+    state
+}
+
+/// Asked for an entry that cannot exist: a keychain that works says so.
+fn answers(keychain: &dyn KeyStore) -> bool {
+    matches!(keychain.load("is there a keychain"), Err(KeychainError::Missing))
+}
+
+pub(super) fn written_at(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|data| data.modified()).ok()
+}

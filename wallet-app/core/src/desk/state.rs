@@ -1,0 +1,146 @@
+//! What a desk knows at one moment.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use miid_protocol::{ClientId, Did, Issuer, Lifetime, Timestamp, jws};
+
+use super::fault::Told;
+use super::inbox::Inbox;
+use super::view::Stage;
+use super::{Attention, Call};
+use crate::rules::{Mute, Rule};
+use crate::settings::Settings;
+use crate::vault::{Enrolment, Outline, SealedBy, Vault};
+use crate::wallet::Wallet;
+
+/// How often what comes while it is locked may call.
+const UNSEEN_CALM: Lifetime = Lifetime::from_secs(60);
+
+/// Everything behind the view.
+pub(super) struct State {
+    pub(super) stage: Stage,
+    pub(super) fault: Option<Told>,
+    pub(super) sealed_by: Option<SealedBy>,
+    pub(super) keychain: bool,
+    pub(super) tray: bool,
+    pub(super) default_gateway: Issuer,
+    pub(super) settings: Settings,
+    /// Who lives here, as the file says it in the clear.
+    pub(super) outline: Vec<Outline>,
+    /// The vault, while open.
+    pub(super) vault: Option<Arc<Vault>>,
+    /// Who lives here, as the open vault says it.
+    pub(super) people: Vec<Person>,
+    /// One per identity and gateway, while open.
+    pub(super) crew: Vec<Running>,
+    /// Those of before it was locked: they hold their streams and count.
+    pub(super) counting: Vec<Wallet>,
+    pub(super) inbox: Inbox,
+    pub(super) attention: Option<Attention>,
+    /// Until when what comes while it is locked calls no more.
+    pub(super) unseen_until: Option<Timestamp>,
+    /// When the person last did something here.
+    pub(super) touched: Timestamp,
+    /// Goes up with every opening and locking: work that began before one is not finished after it.
+    pub(super) turn: u64,
+    /// When the vault's file was last changed, as far as we have read it.
+    pub(super) read_at: Option<SystemTime>,
+    /// A settings file that could not be read lies here now.
+    pub(super) settings_aside: Option<PathBuf>,
+}
+
+/// An identity, as the open vault says it.
+#[derive(Debug, Clone)]
+pub(super) struct Person {
+    pub(super) name: String,
+    pub(super) did: Did,
+    pub(super) gateways: Vec<Enrolled>,
+    pub(super) retired_at: Option<Timestamp>,
+    pub(super) has_sheet: bool,
+}
+
+/// An identity's place at one gateway.
+#[derive(Debug, Clone)]
+pub(super) struct Enrolled {
+    pub(super) enrolment: Enrolment,
+    pub(super) rules: Vec<(ClientId, Rule)>,
+    pub(super) mutes: Vec<(ClientId, Mute)>,
+}
+
+/// A wallet at work.
+#[derive(Clone)]
+pub(super) struct Running {
+    /// What the page calls it.
+    pub(super) id: String,
+    /// Whose.
+    pub(super) name: String,
+    pub(super) did: Did,
+    pub(super) issuer: Issuer,
+    pub(super) wallet: Wallet,
+}
+
+impl State {
+    /// The wallet that the page calls so.
+    pub(super) fn running(&self, id: &str) -> Option<&Running> {
+        self.crew.iter().find(|running| running.id == id)
+    }
+
+    /// The identity of that name.
+    pub(super) fn person(&self, name: &str) -> Option<&Person> {
+        self.people.iter().find(|person| person.name == name)
+    }
+
+    /// An identity's place at a gateway.
+    pub(super) fn enrolled(&self, did: &Did, issuer: &Issuer) -> Option<&Enrolled> {
+        let person = self.people.iter().find(|person| person.did == *did)?;
+        person.gateways.iter().find(|enrolled| enrolled.enrolment.issuer == *issuer)
+    }
+
+    /// Whether requests of this service stay quiet.
+    pub(super) fn is_muted(&self, did: &Did, issuer: &Issuer, service: &ClientId, now: Timestamp) -> bool {
+        self.enrolled(did, issuer).is_some_and(|enrolled| {
+            enrolled.mutes.iter().any(|(muted, mute)| muted == service && mute.until > now)
+        })
+    }
+
+    /// One more thing wants the person. A link that was just clicked outranks a request.
+    pub(super) fn call(&mut self, call: Call) {
+        let earlier = self.attention.take();
+        let count = earlier.as_ref().map_or(0, |earlier| earlier.count) + 1;
+        let call = match (earlier.map(|earlier| earlier.call), call) {
+            (Some(link @ (Call::Link { .. } | Call::Door)), Call::Request { .. } | Call::Unseen) => link,
+            (_, call) => call,
+        };
+        self.attention = Some(Attention { call, count });
+    }
+
+    /// Something came while it is locked. Whose it is cannot be known, so neither can it be muted: it calls once
+    /// in a while, however much comes.
+    pub(super) fn call_unseen(&mut self, now: Timestamp) {
+        let is_calm = self.unseen_until.is_some_and(|until| now < until);
+        if self.vault.is_none() && !is_calm {
+            self.unseen_until = Some(now.plus(UNSEEN_CALM));
+            self.call(Call::Unseen);
+        }
+    }
+
+    /// How many requests came while it is locked, and links that wait.
+    pub(super) fn unseen(&self) -> usize {
+        let counted: usize = self.counting.iter().map(|wallet| wallet.snapshot().unseen).sum();
+        counted + if self.stage == Stage::Open { 0 } else { self.inbox.waiting().count() }
+    }
+
+    /// All wallets, which are nobody's now.
+    pub(super) fn dismiss(&mut self) -> Vec<Wallet> {
+        let crew = std::mem::take(&mut self.crew).into_iter().map(|running| running.wallet);
+        crew.chain(std::mem::take(&mut self.counting)).collect()
+    }
+}
+
+/// What the page calls the pair of an identity and a gateway: short, the same after a restart, and nothing that
+/// could be taken apart.
+pub(super) fn wallet_id(did: &Did, issuer: &Issuer) -> String {
+    jws::digest(format!("{did} {issuer}").as_bytes()).chars().take(16).collect()
+}

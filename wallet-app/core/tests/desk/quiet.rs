@@ -1,0 +1,70 @@
+//! Never a storm: several at once are one, and who is muted calls nobody.
+
+use miid_protocol::service::DenyReason;
+use miid_wallet::desk::Call;
+use serde_json::json;
+
+use crate::play::{Gateway, Stand};
+use crate::support::requests::{created, id, listed, sample};
+
+#[tokio::test]
+async fn many_requests_at_once_call_once() {
+    let gateway = Gateway::start().await;
+    for n in 1..=9 {
+        gateway.model().listed.push(listed(n, "pending"));
+    }
+    let mut stand = Stand::at(&gateway).await;
+    stand.until(|view| view.requests.len() == 9).await;
+    let call = stand.call().await;
+    assert!(matches!(call.call, Call::Request { .. }));
+    assert_eq!(call.count, 9);
+    assert!(stand.calls.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_muted_service_stands_in_the_list_and_calls_nobody() {
+    let gateway = Gateway::start().await;
+    let mut stand = Stand::at(&gateway).await;
+    gateway.say(&created(1, 1));
+    let _ = stand.call().await;
+    let wallet = stand.wallet();
+    stand.desk.deny(&wallet, &id(1).to_string(), None, DenyReason::NotMe, Some(60)).await.expect("denied");
+    let view = stand.until(|view| view.mutes.len() == 1 && view.requests.is_empty()).await;
+    assert_eq!(
+        (view.mutes[0].service_id.as_str(), view.mutes[0].service_name.as_str()),
+        ("demo-shop", "Demo Shop")
+    );
+
+    gateway.say(&created(2, 2));
+    stand.until(|view| view.requests.len() == 1).await;
+    // Somebody else's still calls, and it is the only call there is.
+    let mut says = sample(3);
+    says.service.id = miid_protocol::ClientId::parse("other-shop").expect("id");
+    says.service.name = "Other Shop".into();
+    let data = json!({"challenge_id": id(3), "request": says.to_text()});
+    gateway.say(&format!("id: 3\nevent: challenge_created\ndata: {data}\n\n"));
+    let call = stand.call().await;
+    assert_eq!(call.count, 1);
+    assert!(matches!(call.call, Call::Request { service, .. } if service == "Other Shop"));
+
+    stand.desk.unmute(&wallet, "demo-shop").await.expect("heard again");
+    stand.until(|view| view.mutes.is_empty()).await;
+    gateway.say(&created(4, 4));
+    assert!(
+        matches!(stand.call().await.call, Call::Request { challenge_id, .. } if challenge_id == id(4).to_string())
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_was_not_heard_yet_names_nobody_once_it_is_locked() {
+    let gateway = Gateway::start().await;
+    let mut stand = Stand::at(&gateway).await;
+    gateway.say(&created(1, 1));
+    let _ = stand.call().await;
+    // Within the calm after the first one.
+    gateway.say(&created(2, 2));
+    stand.until(|view| view.requests.len() == 2).await;
+    stand.desk.lock();
+    gateway.say(&created(3, 3));
+    assert_eq!(stand.call().await.call, Call::Unseen);
+}
