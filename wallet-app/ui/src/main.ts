@@ -22,4 +22,6 @@ const desk = new Desk(bridge, {
 mount(App, { target: document.getElementById("app")!, props: { desk } });
 for (const event of ["keydown", "pointerdown", "wheel"])
   document.addEventListener(event, () => desk.touch(), { capture: true, passive: true });
+window.addEventListener("focus", () => desk.appear());
+document.addEventListener("visibilitychange", () => desk.appear());
 void desk.start();

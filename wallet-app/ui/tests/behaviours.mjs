@@ -91,6 +91,70 @@ export const behaviours = {
     await page.waitForSelector("#show-newer");
     assert((await page.getAttribute("article", "data-request")) === before, "another card");
   },
+  async "a request whose text has become another is a new card, and what is decided names the text"(
+    page,
+  ) {
+    await ask(page, { digest: "first" });
+    await page.fill("#number", "47");
+    await page.click("#not-me");
+    await settled(page);
+    const id = await page.getAttribute("article", "data-request");
+    await stage(
+      page,
+      (id) =>
+        window.play.patch(id, { digest: "second", service: { id: "x", name: "Somebody Else" } }),
+      id,
+    );
+    await page.waitForSelector("#approve");
+    assert((await page.textContent("h1")).includes("Somebody Else"), "the old text still stands");
+    assert((await page.inputValue("#number")) === "", "what was typed for another text is there");
+    await page.fill("#number", "48");
+    await ready(page);
+    await page.click("#approve");
+    await page.waitForSelector("#cancel");
+    const [yes] = await callsOf(page, "approve");
+    assert(yes.digest === "second" && yes.match_code === "48", JSON.stringify(yes));
+    await ask(page, { digest: "third" });
+    await page.waitForSelector("#deny");
+    await settled(page);
+    await page.click("#deny");
+    await page.waitForSelector("article", { state: "detached" });
+    const [no] = await callsOf(page, "deny");
+    assert(no.digest === "third", JSON.stringify(no));
+  },
+  async "a press under way while the window comes to the front decides nothing"(page) {
+    await ask(page, {});
+    await page.fill("#number", "47");
+    await ready(page);
+    for (const [target, event] of [
+      ["window", "focus"],
+      ["document", "visibilitychange"],
+    ]) {
+      await stage(
+        page,
+        ([target, event]) => {
+          globalThis[target].dispatchEvent(new Event(event));
+          for (const id of ["approve", "deny"]) document.getElementById(id).click();
+        },
+        [target, event],
+      );
+      const decided = [...(await callsOf(page, "approve")), ...(await callsOf(page, "deny"))];
+      assert(decided.length === 0, `decided after ${event}`);
+      await settled(page);
+    }
+    await page.click("#approve");
+    await page.waitForSelector("#cancel");
+  },
+  async "the lock takes along what was said of services"(page) {
+    await ask(page, {});
+    await settled(page);
+    await page.click("#deny");
+    await page.waitForSelector("[data-notice=denied]");
+    await stage(page, () => window.play.change({ stage: "locked", requests: [] }));
+    await reach(page, "locked");
+    await page.waitForSelector("[data-notice]", { state: "detached" });
+    assert(!(await page.textContent("body")).includes("Demo Shop"), "a service is still named");
+  },
   async "a double press on deny denies one request, not the next as well"(page) {
     await ask(page, {}, { service: { id: "x", name: "Somebody Else" } });
     await page.waitForFunction(() => !document.querySelector("article .row-to-come"));
@@ -292,10 +356,32 @@ export const behaviours = {
     await page.click("#remind-sheet");
     await page.waitForSelector("#show-words");
     await writeDown(page);
+    assert((await callsOf(page, "keep_sheet")).length === 0, "kept before two words were shown");
     await page.click("#confirm-words");
+    await reach(page, "settings");
+    const said = await callsOf(page, "keep_sheet");
+    assert(JSON.stringify(said) === '[{"identity":"Alice"}]', JSON.stringify(said));
     await page.click("#tab-requests");
     await reach(page, "requests");
     assert((await page.locator("#remind-sheet").count()) === 0, "it is still brought to mind");
+  },
+  async "a reminder that was put away stays away, and another's comes in its place"(page) {
+    await stage(page, () => {
+      const { props, change } = window.play;
+      const names = ["Alice", "Work"];
+      const made = names.map((name, at) => props.identity(name, undefined, at));
+      change({ identities: made.map((one) => ({ ...one, sheet_kept: false })) });
+    });
+    await page.waitForSelector("[data-reminder=Alice]");
+    await page.click("#remind-later");
+    await page.waitForSelector("[data-reminder=Work]");
+    await page.click("#remind-later");
+    await page.waitForSelector("[data-reminder]", { state: "detached" });
+    await page.click("#tab-sessions");
+    await page.click("#tab-requests");
+    await reach(page, "requests");
+    assert((await page.locator("[data-reminder]").count()) === 0, "it came back at once");
+    assert((await callsOf(page, "keep_sheet")).length === 0, "put away is not kept");
   },
   async "on paper there is the sheet and nothing else"(page) {
     await page.click("#tab-settings");
@@ -312,6 +398,21 @@ export const behaviours = {
       ),
     );
     assert(!shown, "more than the sheet is printed");
+  },
+  async "where printing fails, saving is offered instead"(page) {
+    await stage(page, () => window.play.change({ sealed_by: "keychain" }));
+    await page.click("#tab-settings");
+    await page.click("[id^=identity-]");
+    await page.click("#open-sheet-page");
+    await page.click("#show-words");
+    await page.evaluate(() => (window.print = () => Promise.reject(new Error("no printer"))));
+    await page.click("#print-sheet");
+    await page.waitForSelector("#print-failed[role=alert]");
+    await page.evaluate(() => (window.print = () => undefined));
+    await page.click("#print-sheet");
+    await page.waitForSelector("#print-failed", { state: "detached" });
+    await page.click("#save-sheet");
+    await page.waitForSelector("text=Saved at");
   },
   async "an ended session stays as a line that says so, and one press ends it"(page) {
     await stage(page, () => window.play.change({ sessions: window.play.props.sessions() }));
@@ -359,5 +460,52 @@ export const behaviours = {
     await page.fill("#confirm-name", "Alice");
     await page.click("#give-up-now");
     await page.waitForSelector(".retired");
+  },
+  async "removing an identity that is alive needs its name and the passphrase"(page) {
+    await page.click("#tab-settings");
+    await page.click("[id^=identity-]");
+    await page.click("#remove-identity");
+    await page.fill("#confirm-name", "Alice");
+    await page.click("#give-up-now", { force: true });
+    assert((await callsOf(page, "remove_identity")).length === 0, "removed without passphrase");
+    await stage(page, () =>
+      window.play.answer("remove_identity", window.play.fault("wrong_passphrase")),
+    );
+    await page.fill("#remove-passphrase", "wrong horse");
+    await page.click("#give-up-now");
+    await page.waitForSelector("[data-fault=wrong_passphrase]");
+    assert((await page.inputValue("#remove-passphrase")) === "", "the passphrase is kept");
+    await stage(page, () => window.play.answerAsUsual("remove_identity"));
+    await page.fill("#remove-passphrase", "correct horse");
+    await page.click("#give-up-now");
+    await page.waitForSelector("#give-up-now", { state: "detached" });
+    const said = (await callsOf(page, "remove_identity")).at(-1);
+    assert(
+      JSON.stringify(said) ===
+        '{"identity":"Alice","passphrase":"correct horse","confirm":"Alice"}',
+      JSON.stringify(said),
+    );
+  },
+  async "removing asks no passphrase of a keychain's vault, nor for an identity that is over"(
+    page,
+  ) {
+    await stage(page, () => window.play.change({ sealed_by: "keychain" }));
+    await page.click("#tab-settings");
+    await page.click("[id^=identity-]");
+    await page.click("#remove-identity");
+    await page.waitForSelector("#confirm-name");
+    assert((await page.locator("#remove-passphrase").count()) === 0, "there is no passphrase");
+    await stage(page, () =>
+      window.play.change({
+        sealed_by: "passphrase",
+        identities: [{ ...window.play.props.alice(), retired_at: window.play.props.ago(60) }],
+      }),
+    );
+    await page.waitForSelector("#confirm-name", { state: "detached" });
+    assert((await page.locator("#remove-passphrase").count()) === 0, "asked for one that is over");
+    await page.click("#give-up-now");
+    await page.waitForSelector("#give-up-now", { state: "detached" });
+    const [said] = await callsOf(page, "remove_identity");
+    assert(said.passphrase === null, JSON.stringify(said));
   },
 };

@@ -23,7 +23,10 @@ const out = here("../pictures/");
 const WINDOW = { width: 380, height: 600 };
 const SMALLEST = { width: 320, height: 440 };
 const WIDE = { width: 720, height: 640 };
+/** Each mostly waits for its page, so that a few of them share a core well. */
 const AT_ONCE = 3;
+const [EN, KO] = ["en-GB", "ko-KR"];
+const SCHEMES = ["light", "dark"];
 
 const failures = [];
 if (only === "")
@@ -39,12 +42,19 @@ const browser = await chromium.launch({
 try {
   const jobs = [
     ...scenes.flatMap((scene) =>
-      looksOf(scene).map((look) => ({ name: scene.name, run: () => draw(scene, look) })),
+      (scene.main ? [EN, KO] : [EN]).map((locale) => ({
+        name: scene.name,
+        run: (pages) => draw(pages, scene, locale),
+      })),
     ),
+    ...scenes
+      .filter(({ main, large }) => large && !main)
+      .map((scene) => ({ name: scene.name, run: (pages) => draw(pages, scene, KO, []) })),
     ...Object.entries(behaviours).map(([name, play]) => ({ name, run: () => behave(name, play) })),
   ].filter(({ name }) => name.includes(only));
   const worker = async () => {
-    for (let job = jobs.shift(); job; job = jobs.shift()) await job.run();
+    const pages = new Map();
+    for (let job = jobs.shift(); job; job = jobs.shift()) await job.run(pages);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
 } finally {
@@ -55,94 +65,140 @@ for (const failure of failures) console.error(`✗ ${failure}`);
 console.log(failures.length === 0 ? "all well" : `${failures.length} failed`);
 process.exitCode = failures.length === 0 ? 0 : 1;
 
-function looksOf({ main, large, wide }) {
-  const looks = ["light", "dark"].flatMap((scheme) =>
-    (main ? ["en-GB", "ko-KR"] : ["en-GB"]).map((locale) => ({ scheme, locale, size: 100 })),
-  );
-  if (large) looks.push({ scheme: "light", locale: "en-GB", size: 150 });
-  if (large) looks.push({ scheme: "light", locale: "ko-KR", size: 150 });
-  if (wide) looks.push({ scheme: "light", locale: "en-GB", size: 100, viewport: WIDE });
-  return looks;
-}
-
-async function draw(scene, { scheme, locale, size, viewport = WINDOW }) {
-  const name = [
-    scene.name,
-    locale.slice(0, 2),
-    scheme,
-    ...(size === 100 ? [] : [size]),
-    ...(viewport === WIDE ? ["wide"] : []),
-  ].join(".");
-  const options = { colorScheme: scheme, locale, viewport, reducedMotion: "reduce" };
-  await inPage(name, options, async (page) => {
-    await page.evaluate((text_size) => {
-      const { settings } = window.play.view();
-      window.play.change({ settings: { ...settings, text_size } });
-    }, size);
+/** Plays a scene once in a language, and looks at it in every way: reaching it takes longer than a picture. */
+async function draw(pages, scene, locale, schemes = SCHEMES) {
+  const base = `${scene.name}.${locale.slice(0, 2)}`;
+  await inKeptPage(pages, base, locale, async (page) => {
     await scene.play(page);
     await page.waitForSelector(`main[data-page="${scene.at}"]`);
-    if (scene.focus)
-      await page
-        .waitForFunction((at) => document.activeElement?.matches(at), scene.focus)
-        .catch(async () => {
-          const at = await page.evaluate(() => document.activeElement?.outerHTML.slice(0, 120));
-          throw new Error(`the focus is at ${at}`);
-        });
-    await page.screenshot({ path: `${out}${name}.png` });
-    await checkAccess(page, name);
-    await checkFit(page, name);
-    await page.setViewportSize(SMALLEST);
-    await checkFit(page, `${name} (smallest)`);
-    await page.setViewportSize(viewport);
-    // All of the page at once, for whoever looks through the pictures.
-    const height = await page.evaluate(() => {
-      const main = document.querySelector("main");
-      return window.innerHeight + main.scrollHeight - main.clientHeight;
-    });
-    if (height > viewport.height) {
-      await page.setViewportSize({ width: viewport.width, height });
-      await page.screenshot({ path: `${out}${name}.whole.png` });
+    if (scene.focus) await checkFocus(page, scene.focus);
+    for (const scheme of schemes) {
+      await page.emulateMedia({ colorScheme: scheme });
+      await page.screenshot({ path: `${out}${base}.${scheme}.png` });
+    }
+    // What a theme changes is colours; what a language changes is how much room the words take.
+    if (locale === EN)
+      for (const scheme of schemes) {
+        await page.emulateMedia({ colorScheme: scheme });
+        await checkAccess(page, `${base}.${scheme}`);
+      }
+    for (const scheme of schemes) await drawWhole(page, `${base}.${scheme}`, scheme);
+    await checkFits(page, base);
+    if (scene.wide && locale === EN) await drawAs(page, `${base}.light.wide`, WIDE);
+    if (scene.large) {
+      await page.evaluate(() => {
+        const { settings } = window.play.view();
+        window.play.change({ settings: { ...settings, text_size: 150 } });
+      });
+      await drawAs(page, `${base}.light.150`, WINDOW);
     }
   });
 }
 
+/** One more look at what is there. */
+async function drawAs(page, name, viewport) {
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize(viewport);
+  await page.screenshot({ path: `${out}${name}.png` });
+  await drawWhole(page, name, "light", viewport);
+  await checkFits(page, name);
+}
+
+/** All of the page at once, for whoever looks through the pictures. */
+async function drawWhole(page, name, scheme, viewport = WINDOW) {
+  const height = await page.evaluate(() => {
+    const main = document.querySelector("main");
+    return window.innerHeight + main.scrollHeight - main.clientHeight;
+  });
+  if (height <= viewport.height) return;
+  await page.emulateMedia({ colorScheme: scheme });
+  await page.setViewportSize({ width: viewport.width, height });
+  await page.screenshot({ path: `${out}${name}.whole.png` });
+  await page.setViewportSize(viewport);
+}
+
 async function behave(name, play) {
-  await inPage(name, { viewport: WINDOW, locale: "en-GB" }, play);
+  const page = await newPage({ viewport: WINDOW, locale: "en-GB" }, { name });
+  await inPage(page, name, play);
+  await page.context().close();
   console.log(`· ${name}`);
 }
 
-/** Runs `play` in a fresh browser context; what goes wrong becomes a failure. */
-async function inPage(name, options, play) {
+/** Runs `play` in this worker's page of that language, loaded anew: nothing is kept between two loads. */
+async function inKeptPage(pages, name, locale, play) {
+  if (!pages.has(locale)) {
+    const now = { name };
+    const page = await newPage({ viewport: WINDOW, locale, reducedMotion: "reduce" }, now);
+    pages.set(locale, { page, now });
+  }
+  const { page, now } = pages.get(locale);
+  now.name = name;
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize(WINDOW);
+  // Out of the window: nothing is under a pointer that the scene before left behind.
+  await page.mouse.move(-1, -1);
+  if (await inPage(page, name, play)) return;
+  pages.delete(locale);
+  await page.context().close();
+}
+
+/** A page in a browser context of its own. What goes wrong in it is a failure of what `now` names. */
+async function newPage(options, now) {
   const context = await browser.newContext(options);
   const page = await context.newPage();
   page.setDefaultTimeout(10_000);
-  page.on("pageerror", (error) => failures.push(`${name}: ${error.message}`));
+  page.on("pageerror", (error) => failures.push(`${now.name}: ${error.message}`));
   page.on("console", (message) => {
     if (/Content.Security.Policy/i.test(message.text()))
-      failures.push(`${name}: ${message.text()}`);
+      failures.push(`${now.name}: ${message.text()}`);
   });
+  // As the shell has it (`freezePrototype`).
+  await page.addInitScript(() => Object.freeze(Object.prototype));
+  return page;
+}
+
+/** Runs `play` in a page that has just been loaded, and says whether all went well. */
+async function inPage(page, name, play) {
   try {
-    // As the shell has it (`freezePrototype`).
-    await page.addInitScript(() => Object.freeze(Object.prototype));
     await page.goto(server.url);
     await page.waitForSelector('main[data-page="requests"]');
     await play(page);
+    return true;
   } catch (error) {
     failures.push(`${name}: ${error.message}`);
     await page.screenshot({ path: `${out}FAILED.${name}.png` }).catch(() => undefined);
-  } finally {
-    await context.close();
+    return false;
   }
+}
+
+async function checkFocus(page, wanted) {
+  await page
+    .waitForFunction((at) => document.activeElement?.matches(at), wanted)
+    .catch(async () => {
+      const at = await page.evaluate(() => document.activeElement?.outerHTML.slice(0, 120));
+      throw new Error(`the focus is at ${at}`);
+    });
 }
 
 async function checkAccess(page, name) {
   // Playwright evaluates beside the page's own scripts, so the policy need not be weakened for it.
-  await page.evaluate(axe);
-  const { violations, passes } = await page.evaluate(() => globalThis.axe.run());
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(axe);
+  const { violations, passes } = await page.evaluate(() =>
+    globalThis.axe.run({ resultTypes: ["violations"] }),
+  );
   if (!passes.some(({ id }) => id === "color-contrast"))
     failures.push(`${name}: the contrast was not checked`);
   for (const { id, nodes } of violations)
     failures.push(`${name}: ${id} at ${nodes.map((node) => node.target.join(" ")).join(", ")}`);
+}
+
+/** In the window as it is, and in the smallest one. */
+async function checkFits(page, name) {
+  await checkFit(page, name);
+  const viewport = page.viewportSize();
+  await page.setViewportSize(SMALLEST);
+  await checkFit(page, `${name} (smallest)`);
+  await page.setViewportSize(viewport);
 }
 
 /** Nothing scrolls sideways, and no button's words are wider than the button. */

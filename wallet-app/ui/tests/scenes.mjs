@@ -433,12 +433,23 @@ const requests = [
     name: "reminder",
     async play(page) {
       await stage(page, () => {
-        const { did } = window.play.view().identities[0];
-        localStorage.setItem("miid.sheet-later", JSON.stringify([did]));
+        const identity = { ...window.play.props.alice(), sheet_kept: false };
+        window.play.change({ identities: [identity] });
       });
-      await page.click("#tab-sessions");
-      await page.click("#tab-requests");
       await page.waitForSelector("#remind-sheet");
+    },
+  },
+  {
+    name: "reminder-several",
+    main: true,
+    large: true,
+    async play(page) {
+      await stage(page, () => {
+        const { props, change } = window.play;
+        const work = { ...props.identity("Work", undefined, 1), sheet_kept: false };
+        change({ identities: [props.alice(), work] });
+      });
+      await page.waitForSelector("[data-reminder=Work]");
     },
   },
 ].map((scene) => ({ at: "requests", ...scene }));
@@ -505,7 +516,8 @@ const stages = [
           stage: "damaged",
           fault: window.play.fault(
             "vault_damaged",
-            "the vault is damaged and was set aside as /home/alice/.local/share/miid-wallet/vault.damaged-20261120T101500.json",
+            "the wallet's file is damaged (it is no JSON)",
+            "/home/alice/.local/share/miid-wallet/vault.damaged-20261120T101500",
           ),
         }),
       );
@@ -654,6 +666,14 @@ const settings = [
       await settingsPage(page, ALICE, "#lost-key");
       await page.fill("#confirm-name", "Alice");
       await page.fill("#retire-passphrase", "correct horse");
+    },
+  },
+  {
+    name: "identity-remove",
+    async play(page) {
+      await settingsPage(page, ALICE, "#remove-identity");
+      await page.fill("#confirm-name", "Alice");
+      await page.fill("#remove-passphrase", "correct horse");
     },
   },
   {

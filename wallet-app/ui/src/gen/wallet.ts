@@ -13,7 +13,11 @@ message: string,
 /**
  * What to do, in English.
  */
-hint: string | null, };
+hint: string | null, 
+/**
+ * A file of the person's that was set aside: where it is now.
+ */
+path?: string, };
 export type Stage = "first_run" | "locked" | "open" | "damaged" | "newer";
 export type Lid = "passphrase" | "keychain";
 export type ConnectionState = "idle" | "connecting" | "connected" | "disconnected" | "stopped";
@@ -63,7 +67,11 @@ gateways: Array<Gateway>,
 /**
  * Since when it is over.
  */
-retired_at: string | null, };
+retired_at: string | null, 
+/**
+ * Whether its owner has shown that they have its recovery sheet; the page reminds them while not.
+ */
+sheet_kept: boolean, };
 export type Service = { 
 /**
  * Its `client_id`.
@@ -85,6 +93,10 @@ wallet: string,
  * Which.
  */
 challenge_id: string, 
+/**
+ * Of the request's exact text; a decision names it.
+ */
+digest: string, 
 /**
  * Who is asked.
  */
@@ -460,6 +472,10 @@ kind: RuleKind,
  */
 days: number, };
 export type Yes = { 
+/**
+ * Which text was shown: the request's own digest.
+ */
+digest?: string, 
 /**
  * The number that was typed.
  */

@@ -29,6 +29,11 @@ interface Which {
   challenge_id: string;
 }
 
+/** A request as it was shown: where its text is another one by now, nothing is decided. */
+interface Shown extends Which {
+  digest: string;
+}
+
 /** Every command: what it takes and what it gives. */
 export interface Commands {
   view: [void, View];
@@ -40,13 +45,15 @@ export interface Commands {
   touch: [void, void];
   quit: [void, void];
   recovery_sheet: [{ identity: string; passphrase: string | null }, RecoverySheet];
+  /** The person has shown that they have the sheet: no reminder of it any more. */
+  keep_sheet: [{ identity: string }, void];
   save_sheet: [{ identity: string; passphrase: string | null }, SavedSheet];
   set_handle: [{ wallet: string; handle: string | null }, HandleHeld];
   profile: [{ identity: string }, Fields];
   set_profile: [{ identity: string; fields: Record<string, string> }, Fields];
   proposal: [Which, Proposal];
-  approve: [Which & Yes, Approved];
-  deny: [Which & { reason: "declined" | "not_me"; mute_minutes?: number }, void];
+  approve: [Shown & Yes, Approved];
+  deny: [Shown & { reason: "declined" | "not_me"; mute_minutes?: number }, void];
   cancel: [Which, void];
   open_return: [Which, void];
   continue_link: [{ id: string; identity: string }, Claimed];
@@ -58,7 +65,8 @@ export interface Commands {
   remove_rule: [{ wallet: string; service_id: string }, void];
   unmute: [{ wallet: string; service_id: string }, void];
   retire: [{ identity: string; passphrase: string | null; confirm: string }, Ended];
-  remove_identity: [{ identity: string; confirm: string }, void];
+  /** The passphrase only where the vault has one, and the identity is not retired. */
+  remove_identity: [{ identity: string; passphrase: string | null; confirm: string }, void];
   set_settings: [Partial<Settings>, void];
   refresh: [void, void];
   copy: [{ text: string }, void];
@@ -84,12 +92,13 @@ export interface Bridge {
 /** Whatever a call rejects with, as a fault: a broken bridge must not break the page. */
 export function faultOf(thrown: unknown): Fault {
   if (typeof thrown === "object" && thrown !== null && "code" in thrown) {
-    const { code, message, hint } = thrown as Record<string, unknown>;
+    const { code, message, hint, path } = thrown as Record<string, unknown>;
     if (typeof code === "string") {
       return {
         code,
         message: typeof message === "string" ? message : "",
         hint: typeof hint === "string" ? hint : null,
+        ...(typeof path === "string" ? { path } : {}),
       };
     }
   }

@@ -78,6 +78,7 @@ describe("an approval", () => {
     expect(approval(asked, draft)).toEqual({
       wallet: asked.wallet,
       challenge_id: asked.challenge_id,
+      digest: asked.digest,
       match_code: "47",
       scopes: ["profile", "email"],
       share: { name: "Alice", email: "other@example.com" },

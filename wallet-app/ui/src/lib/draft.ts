@@ -85,6 +85,7 @@ export function approval(request: Request, draft: Draft) {
   return {
     wallet: request.wallet,
     challenge_id: request.challenge_id,
+    digest: request.digest,
     match_code: request.binding === "addressed" ? draft.number : null,
     scopes: request.scopes.filter((scope) => draft.scopes.includes(scope)),
     share: Object.fromEntries(shared.map(({ name, value }) => [name, value.trim()])),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { request } from "../../tests/mock/props";
-import { arrived, chooseOpen, isMuted, newerThan } from "./queue";
+import { arrived, cardOf, chooseOpen, isMuted, newerThan } from "./queue";
 
 const [newest, middle, oldest] = [request(), request(), request()];
 const ids = (...requests: Array<typeof newest>) => requests.map((one) => one.challenge_id);
@@ -8,38 +8,38 @@ const ids = (...requests: Array<typeof newest>) => requests.map((one) => one.cha
 describe("the open card", () => {
   it("is the newest where none is open", () => {
     const looking = { open: null, seen: true, touched: false };
-    expect(chooseOpen([newest, oldest], looking)).toBe(newest.challenge_id);
+    expect(chooseOpen([newest, oldest], looking)).toBe(cardOf(newest));
     expect(chooseOpen([], looking)).toBeNull();
   });
 
   it("stays while the person looks at it, though a newer one came", () => {
-    const looking = { open: oldest.challenge_id, seen: true, touched: false };
-    expect(chooseOpen([newest, oldest], looking)).toBe(oldest.challenge_id);
+    const looking = { open: cardOf(oldest), seen: true, touched: false };
+    expect(chooseOpen([newest, oldest], looking)).toBe(cardOf(oldest));
   });
 
   it("stays once something was typed, seen or not", () => {
-    const looking = { open: oldest.challenge_id, seen: false, touched: true };
-    expect(chooseOpen([newest, oldest], looking)).toBe(oldest.challenge_id);
+    const looking = { open: cardOf(oldest), seen: false, touched: true };
+    expect(chooseOpen([newest, oldest], looking)).toBe(cardOf(oldest));
   });
 
   it("gives way to a newer one that nobody could have seen arrive", () => {
-    const looking = { open: oldest.challenge_id, seen: false, touched: false };
-    expect(chooseOpen([newest, oldest], looking)).toBe(newest.challenge_id);
+    const looking = { open: cardOf(oldest), seen: false, touched: false };
+    expect(chooseOpen([newest, oldest], looking)).toBe(cardOf(newest));
   });
 
   it("is the next one once it is gone, and one that waits for an answer before one that has it", () => {
     const approved = request({ standing: "approved" });
     const looking = { open: "gone", seen: true, touched: true };
-    expect(chooseOpen([approved, oldest], looking)).toBe(oldest.challenge_id);
-    expect(chooseOpen([approved], looking)).toBe(approved.challenge_id);
+    expect(chooseOpen([approved, oldest], looking)).toBe(cardOf(oldest));
+    expect(chooseOpen([approved], looking)).toBe(cardOf(approved));
   });
 });
 
 describe("newer ones", () => {
   it("are counted only where they wait for an answer", () => {
     const approved = request({ standing: "approved" });
-    expect(newerThan([newest, approved, oldest], oldest.challenge_id)).toBe(1);
-    expect(newerThan([newest, oldest], newest.challenge_id)).toBe(0);
+    expect(newerThan([newest, approved, oldest], cardOf(oldest))).toBe(1);
+    expect(newerThan([newest, oldest], cardOf(newest))).toBe(0);
     expect(newerThan([newest], null)).toBe(0);
   });
 
@@ -49,6 +49,12 @@ describe("newer ones", () => {
     );
     expect(arrived([], [request({ standing: "approved" })])).toEqual([]);
   });
+
+  it("have arrived when their text is another, or another gateway tells of them", () => {
+    const changed = { ...oldest, digest: "another" };
+    const theirs = { ...oldest, wallet: "another" };
+    expect(arrived([oldest], [changed, theirs, oldest])).toEqual([changed, theirs]);
+  });
 });
 
 describe("a muted service", () => {
@@ -57,8 +63,8 @@ describe("a muted service", () => {
   const looking = { open: null, seen: true, touched: false };
 
   it("is not opened before others, and still where it is the only one", () => {
-    expect(chooseOpen([muted, oldest], looking, [mute])).toBe(oldest.challenge_id);
-    expect(chooseOpen([muted], looking, [mute])).toBe(muted.challenge_id);
+    expect(chooseOpen([muted, oldest], looking, [mute])).toBe(cardOf(oldest));
+    expect(chooseOpen([muted], looking, [mute])).toBe(cardOf(muted));
   });
 
   it("is muted for one wallet and not for another", () => {

@@ -3,6 +3,10 @@
 
 import type { Mute, Request } from "./types";
 
+/** What a card stands for: another text, or the same request told by another gateway, is another card. */
+export const cardOf = ({ wallet, challenge_id, digest }: Request): string =>
+  `${wallet} ${challenge_id} ${digest}`;
+
 /** Whether the person wants to hear nothing of it: it stands in the list, and no more. */
 export function isMuted(request: Request, mutes: readonly Mute[]): boolean {
   return mutes.some(
@@ -25,24 +29,25 @@ export function chooseOpen(
   looking: Looking,
   mutes: readonly Mute[] = [],
 ): string | null {
-  const kept = requests.some(({ challenge_id }) => challenge_id === looking.open);
+  const kept = requests.some((request) => cardOf(request) === looking.open);
   if (kept && (looking.seen || looking.touched)) return looking.open;
   // What was approved but is not finished yet comes after what still waits for an answer.
   const pending = requests.filter(({ standing }) => standing === "pending");
   const loud = pending.find((request) => !isMuted(request, mutes));
-  return (loud ?? pending[0] ?? requests[0])?.challenge_id ?? null;
+  const next = loud ?? pending[0] ?? requests[0];
+  return next ? cardOf(next) : null;
 }
 
 /** How many that still wait for an answer are newer than the open one. */
 export function newerThan(requests: readonly Request[], open: string | null): number {
-  const at = requests.findIndex(({ challenge_id }) => challenge_id === open);
+  const at = requests.findIndex((request) => cardOf(request) === open);
   return requests.slice(0, Math.max(0, at)).filter(({ standing }) => standing === "pending").length;
 }
 
 /** Those of `requests` that were not there before. */
 export function arrived(before: readonly Request[], requests: readonly Request[]): Request[] {
-  const known = new Set(before.map(({ challenge_id }) => challenge_id));
+  const known = new Set(before.map(cardOf));
   return requests.filter(
-    ({ challenge_id, standing }) => standing === "pending" && !known.has(challenge_id),
+    (request) => request.standing === "pending" && !known.has(cardOf(request)),
   );
 }

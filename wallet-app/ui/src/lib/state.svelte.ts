@@ -4,9 +4,9 @@
 import { getContext, setContext } from "svelte";
 import type { Bridge } from "./bridge";
 import { newDraft, proposed, type Draft } from "./draft";
-import { arrived, chooseOpen, isMuted, newerThan } from "./queue";
+import { arrived, cardOf, chooseOpen, isMuted, newerThan } from "./queue";
 import { PLACES, type Place } from "./places";
-import type { Identity, Notice, Request, Show, View } from "./types";
+import type { Claimed, Identity, Notice, Request, Show, View } from "./types";
 import { localeTag, pickLanguage, WORDS } from "./words";
 
 /** A card that has just appeared takes no decision: the press was meant for what stood there before. */
@@ -38,7 +38,7 @@ export class Desk {
   place = $state.raw<Place>({ at: "requests" });
   /** The opened link that asks "Continue?" on the page. */
   link = $state<string | null>(null);
-  /** The request that is the open card. */
+  /** The open card (see `cardOf`). */
   open = $state<string | null>(null);
   settling = $state(false);
   drafts = $state<Record<string, Draft>>({});
@@ -48,6 +48,8 @@ export class Desk {
   filter = $state<string | null>(null);
   /** Somebody is making an identity: it is not over when the vault exists. */
   settingUp = $state<"first" | "another" | null>(null);
+  /** Whose recovery sheet this run reminds of no more. */
+  #sheetsPutOff = $state.raw<readonly string[]>([]);
   /** Counts up when the focus has to follow a change of page. */
   moved = $state(0);
   now = $state(0);
@@ -58,7 +60,14 @@ export class Desk {
   readonly words = $derived(WORDS[this.language]);
   readonly locale = $derived(localeTag(this.languages, this.language));
   readonly openRequest = $derived(
-    this.view?.requests.find(({ challenge_id }) => challenge_id === this.open) ?? null,
+    this.view?.requests.find((request) => cardOf(request) === this.open) ?? null,
+  );
+  /** Who has shown no recovery sheet yet, and is to be reminded of it. */
+  readonly withoutSheet = $derived(
+    (this.view?.identities ?? []).find(
+      ({ did, retired_at, sheet_kept }) =>
+        !sheet_kept && retired_at === null && !this.#sheetsPutOff.includes(did),
+    ) ?? null,
   );
   readonly newer = $derived(newerThan(this.#loud(), this.open));
   readonly waiting = $derived(
@@ -69,7 +78,7 @@ export class Desk {
   #settled: ReturnType<typeof setTimeout> | undefined;
   #toasted = 0;
   #touched = -Infinity;
-  #wanted: string | null = null;
+  #wanted: Claimed | null = null;
 
   constructor(bridge: Bridge, around: Surroundings) {
     this.bridge = bridge;
@@ -110,7 +119,7 @@ export class Desk {
     const before = this.view;
     this.view = view;
     this.tick();
-    if (view.stage !== "open") this.#forget(view);
+    if (view.stage !== "open") this.#forget(view, before);
     // An identity that is gone hides nobody else's sessions.
     if (this.filter !== null && !this.identity(this.filter)) this.filter = null;
     if (view.stage === "first_run") this.settingUp ??= "first";
@@ -119,7 +128,8 @@ export class Desk {
     this.#turnCard(before);
     this.#reconcile();
     const stageIsOld = before?.stage === view.stage;
-    if (before !== null && stageIsOld) this.#announce(arrived(before.requests, view.requests));
+    if (before !== null && stageIsOld && view.stage === "open")
+      this.#announce(arrived(before.requests, view.requests));
     if (!stageIsOld) this.moved++;
   }
 
@@ -128,6 +138,8 @@ export class Desk {
     if (this.link !== null && !links.some(({ id }) => id === this.link)) {
       this.link = null;
       this.moved++;
+      // What stands there now must not take the second of two presses on the link's page.
+      this.#settle();
     }
     if (stage === "open" && this.link === null && links[0] && !this.#around.typing())
       this.showLink(links[0].id);
@@ -139,21 +151,30 @@ export class Desk {
     this.#settle();
   }
 
-  /** The open card was approved, or taken back: it is another card now, in the same place. */
+  /** The open card was approved, or taken back, or its text is another: a new card, in the same place. */
   #turnCard(before: View | null): void {
-    const request = this.openRequest;
-    const was = before?.requests.find(({ challenge_id }) => challenge_id === this.open)?.standing;
-    if (!request || was === undefined || was === request.standing) return;
+    const was = before?.requests.find((request) => cardOf(request) === this.open);
+    const request = this.view?.requests.find(
+      ({ wallet, challenge_id }) => wallet === was?.wallet && challenge_id === was?.challenge_id,
+    );
+    if (!was || !request) return;
+    const card = cardOf(request);
+    if (card === this.open && was.standing === request.standing) return;
     // A number that was used is typed again, so that nothing is approved by a second press.
-    delete this.drafts[request.challenge_id];
-    this.openCard(request.challenge_id);
+    delete this.drafts[card];
+    this.openCard(card);
     if (this.#seesCard()) this.moved++;
   }
 
-  /** Nothing that was typed outlives the lock. */
-  #forget(view: View): void {
+  /** Nothing that was typed outlives the lock, nor what was said of services and people. */
+  #forget(view: View, before: View | null): void {
+    if (before?.stage === "open") {
+      this.toasts = [];
+      this.spoken = "";
+    }
     this.drafts = {};
     this.open = null;
+    this.#wanted = null;
     this.link = null;
     this.filter = null;
     this.place = { at: "requests" };
@@ -161,31 +182,34 @@ export class Desk {
   }
 
   #keepTime(view: View): void {
-    const live = new Set(view.requests.map(({ challenge_id }) => challenge_id));
-    for (const id of this.#deadlines.keys()) if (!live.has(id)) this.#deadlines.delete(id);
-    for (const id of Object.keys(this.drafts)) if (!live.has(id)) delete this.drafts[id];
+    const live = new Set(view.requests.map(cardOf));
+    for (const card of this.#deadlines.keys()) if (!live.has(card)) this.#deadlines.delete(card);
+    for (const card of Object.keys(this.drafts)) if (!live.has(card)) delete this.drafts[card];
     for (const request of view.requests) {
       const at = this.now + request.expires_in_ms;
-      const kept = this.#deadlines.get(request.challenge_id);
+      const kept = this.#deadlines.get(cardOf(request));
       // The same moment, told again, comes out a little different; the ring must not twitch.
       if (kept && Math.abs(kept.at - at) < 1_500) continue;
       const age = this.now - Date.parse(request.created_at);
       const total = request.expires_in_ms + (age > 0 && age < 600_000 ? age : 0);
-      this.#deadlines.set(request.challenge_id, { at, total });
+      this.#deadlines.set(cardOf(request), { at, total });
     }
   }
 
   /** When a request can no longer be answered, and how long it could be from its beginning. */
   deadline(request: Request): { at: number; total: number } {
-    return this.#deadlines.get(request.challenge_id) ?? { at: this.now, total: 1 };
+    return this.#deadlines.get(cardOf(request)) ?? { at: this.now, total: 1 };
   }
 
   #reconcile(): void {
     const requests = this.view?.stage === "open" ? this.view.requests : [];
     const touched = this.open !== null && (this.drafts[this.open]?.touched ?? false);
-    const wanted = requests.find(({ challenge_id }) => challenge_id === this.#wanted);
+    const wanted = requests.find(
+      ({ wallet, challenge_id }) =>
+        wallet === this.#wanted?.wallet && challenge_id === this.#wanted.challenge_id,
+    );
     const next = wanted
-      ? wanted.challenge_id
+      ? cardOf(wanted)
       : chooseOpen(
           requests,
           { open: this.open, seen: this.#seesCard(), touched },
@@ -205,18 +229,23 @@ export class Desk {
   }
 
   /** Opens a request that the person has just let in, now or as soon as the core lists it. */
-  want(id: string): void {
-    this.#wanted = id;
+  want(claimed: Claimed): void {
+    this.#wanted = claimed;
     this.go({ at: "requests" });
   }
 
-  openCard(id: string | null): void {
-    this.open = id;
+  openCard(card: string | null): void {
+    this.open = card;
     this.#wanted = null;
     const request = this.openRequest;
     if (!request) return;
     this.#settle();
     if (request.standing === "pending") void this.#prepare(request);
+  }
+
+  /** The window has come before somebody's eyes: a press that was under way was meant for what it covers. */
+  appear(): void {
+    this.#settle();
   }
 
   #settle(): void {
@@ -226,17 +255,16 @@ export class Desk {
   }
 
   async #prepare(request: Request): Promise<void> {
-    const id = request.challenge_id;
-    if (this.drafts[id]?.claims) return;
-    this.drafts[id] ??= newDraft(request);
-    const { wallet } = request;
+    const card = cardOf(request);
+    if (this.drafts[card]?.claims) return;
+    this.drafts[card] ??= newDraft(request);
+    const draft = this.drafts[card];
+    const { wallet, challenge_id } = request;
     // Without a proposal the person fills in what they want to share.
     const none = { claims: [], known_service: false };
-    const proposal = await this.bridge
-      .call("proposal", { wallet, challenge_id: id })
-      .catch(() => none);
-    const draft = this.drafts[id];
-    if (!draft || draft.claims !== null) return;
+    const proposal = await this.bridge.call("proposal", { wallet, challenge_id }).catch(() => none);
+    // Another draft has been begun since, or none is needed any more.
+    if (this.drafts[card] !== draft || draft.claims !== null) return;
     draft.claims = proposed(request, proposal);
     draft.knownService = proposal.known_service;
   }
@@ -249,9 +277,7 @@ export class Desk {
   /** Those that may make themselves heard, and the open one. */
   #loud(): Request[] {
     const { requests = [], mutes = [] } = this.view ?? {};
-    return requests.filter(
-      (request) => request.challenge_id === this.open || !isMuted(request, mutes),
-    );
+    return requests.filter((request) => cardOf(request) === this.open || !isMuted(request, mutes));
   }
 
   #announce(requests: Request[]): void {
@@ -259,10 +285,11 @@ export class Desk {
     if (newest) this.say(this.words.requests.arrived(newest.service.name));
   }
 
-  /** Goes to a page. */
+  /** Goes to a page, which takes no press at first. */
   go(place: Place): void {
     this.place = place;
     this.moved++;
+    this.#settle();
     this.#reconcile();
   }
 
@@ -276,16 +303,19 @@ export class Desk {
   come({ page, challenge_id }: Show): void {
     if (this.view?.stage !== "open" || this.settingUp !== null) return;
     // Whoever is typing is not dragged away; the tab's count and the bar say that somebody asks.
-    if (challenge_id !== undefined && this.#around.typing()) return;
+    if (this.#around.typing()) return;
     const at = PLACES.find((known) => known === page);
     const sawCard = this.#seesCard();
     if (at && at !== this.place.at) this.go({ at });
-    const asked = this.view.requests.some((request) => request.challenge_id === challenge_id);
+    const asked = this.view.requests.find((request) => request.challenge_id === challenge_id);
     const touched = this.open !== null && this.drafts[this.open]?.touched;
-    if (challenge_id !== undefined && asked && !sawCard && !touched) this.openCard(challenge_id);
+    if (asked && !sawCard && !touched) this.openCard(cardOf(asked));
   }
 
   hear(notice: Notice): void {
+    // What was on its way when it locked: nobody is named on a locked window.
+    const names = notice.service !== undefined || notice.identity !== undefined;
+    if (names && this.view?.stage === "locked") return;
     // Whoever ended a session on the page of sessions sees there that it ended.
     const seen = notice.kind === "session_ended" && notice.reason === "user";
     if (seen && this.place.at === "sessions") return;
@@ -300,6 +330,11 @@ export class Desk {
   /** Says something aloud, to those who listen. The same sentence twice has to differ. */
   say(text: string): void {
     this.spoken = text === this.spoken ? `${text}\u00a0` : text;
+  }
+
+  /** No word of this sheet until the next start. */
+  putOffSheet(did: string): void {
+    this.#sheetsPutOff = [...this.#sheetsPutOff, did];
   }
 
   identity(key: string): Identity | null {

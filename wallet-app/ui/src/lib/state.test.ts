@@ -2,6 +2,7 @@ import { flushSync } from "svelte";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { identity, open, request } from "../../tests/mock/props";
 import type { Bridge, Events } from "./bridge";
+import { cardOf } from "./queue";
 import { Desk, SETTLE_MS } from "./state.svelte";
 import type { Proposal, View } from "./types";
 
@@ -56,12 +57,12 @@ describe("a draft", () => {
   it("survives new views, of its own request and of others", async () => {
     const mine = request();
     const { desk } = await start(open({ requests: [mine] }));
-    desk.drafts[mine.challenge_id]!.number = "4";
-    desk.drafts[mine.challenge_id]!.touched = true;
+    desk.drafts[cardOf(mine)]!.number = "4";
+    desk.drafts[cardOf(mine)]!.touched = true;
     desk.receive(open({ requests: [request(), { ...mine, expires_in_ms: 200_000 }] }));
     await settle();
-    expect(desk.open).toBe(mine.challenge_id);
-    expect(desk.drafts[mine.challenge_id]!.number).toBe("4");
+    expect(desk.open).toBe(cardOf(mine));
+    expect(desk.drafts[cardOf(mine)]!.number).toBe("4");
     expect(desk.newer).toBe(1);
   });
 
@@ -76,7 +77,7 @@ describe("a draft", () => {
   it("is forgotten by the lock, however it locks", async () => {
     const mine = request();
     const { desk } = await start(open({ requests: [mine] }));
-    desk.drafts[mine.challenge_id]!.number = "47";
+    desk.drafts[cardOf(mine)]!.number = "47";
     desk.filter = "Alice";
     desk.receive(open({ stage: "locked", requests: [mine] }));
     expect(desk.drafts).toEqual({});
@@ -86,24 +87,90 @@ describe("a draft", () => {
   it("is a new one after the approval was taken back", async () => {
     const mine = request();
     const { desk } = await start(open({ requests: [mine] }));
-    desk.drafts[mine.challenge_id]!.number = "47";
+    desk.drafts[cardOf(mine)]!.number = "47";
     desk.receive(open({ requests: [{ ...mine, standing: "approved" }] }));
     desk.receive(open({ requests: [mine] }));
     expect(desk.settling).toBe(true);
     await settle();
-    expect(desk.drafts[mine.challenge_id]!.number).toBe("");
+    expect(desk.drafts[cardOf(mine)]!.number).toBe("");
     expect(desk.settling).toBe(false);
   });
 
   it("is asked of the core once, and an answer that comes late changes nothing typed", async () => {
     const mine = request({ claims: ["name"] });
     const { desk, call } = await start(open({ requests: [mine] }));
-    desk.drafts[mine.challenge_id]!.claims![0]!.value = "Al";
+    desk.drafts[cardOf(mine)]!.claims![0]!.value = "Al";
     desk.openCard(null);
-    desk.openCard(mine.challenge_id);
+    desk.openCard(cardOf(mine));
     await settle();
     expect(call.mock.calls.filter(([command]) => command === "proposal")).toHaveLength(1);
-    expect(desk.drafts[mine.challenge_id]!.claims![0]!.value).toBe("Al");
+    expect(desk.drafts[cardOf(mine)]!.claims![0]!.value).toBe("Al");
+  });
+
+  it("takes no proposal that was asked for an earlier one of the same card", async () => {
+    const mine = request({ claims: ["name"] });
+    const { desk, call } = await start(open());
+    const answers: Array<(proposal: Proposal) => void> = [];
+    call.mockImplementation(async (command: string) =>
+      command === "proposal" ? await new Promise((answer) => answers.push(answer)) : undefined,
+    );
+    desk.receive(open({ requests: [mine] }));
+    desk.receive(open({ requests: [{ ...mine, standing: "approved" }] }));
+    desk.receive(open({ requests: [mine] }));
+    expect(answers).toHaveLength(2);
+    const told = (value: string) => ({ claims: [{ name: "name", value, ticked: true }] });
+    answers[0]!({ ...told("Earlier"), known_service: true });
+    await settle();
+    expect(desk.drafts[cardOf(mine)]!.claims).toBeNull();
+    answers[1]!({ ...told("Alice"), known_service: false });
+    await settle();
+    expect(desk.drafts[cardOf(mine)]!.claims![0]!.value).toBe("Alice");
+  });
+});
+
+describe("a request whose text has become another", () => {
+  const other = { digest: "another", service: { id: "x", name: "Somebody Else" } };
+
+  it("is a new card in the same place: nothing typed is left, and it settles", async () => {
+    const [newer, mine] = [request(), request()];
+    const { desk, call } = await start(open({ requests: [newer, mine] }));
+    desk.openCard(cardOf(mine));
+    await settle();
+    desk.drafts[cardOf(mine)]!.number = "47";
+    desk.drafts[cardOf(mine)]!.touched = true;
+    const asked = () => call.mock.calls.filter(([command]) => command === "proposal").length;
+    const before = asked();
+    const changed = { ...mine, ...other };
+    desk.receive(open({ requests: [newer, changed] }));
+    expect(desk.open).toBe(cardOf(changed));
+    expect(desk.settling).toBe(true);
+    expect(desk.drafts[cardOf(mine)]).toBeUndefined();
+    await settle();
+    expect(desk.drafts[cardOf(changed)]).toMatchObject({ number: "", touched: false });
+    expect(asked()).toBe(before + 1);
+    expect(desk.spoken).toContain("Somebody Else");
+  });
+
+  it("loses what was typed on it while another card is open, too", async () => {
+    const [mine, aside] = [request(), request()];
+    const { desk } = await start(open({ requests: [mine, aside] }));
+    desk.openCard(cardOf(aside));
+    await settle();
+    desk.drafts[cardOf(aside)]!.number = "47";
+    desk.openCard(cardOf(mine));
+    desk.receive(open({ requests: [mine, { ...aside, ...other }] }));
+    expect(Object.keys(desk.drafts)).toEqual([cardOf(mine)]);
+  });
+
+  it("is not the request of the same number at another gateway", async () => {
+    const mine = request();
+    const { desk } = await start(open({ requests: [mine] }));
+    desk.drafts[cardOf(mine)]!.number = "47";
+    const theirs = { ...mine, ...other, wallet: "did:key:z6Mk@https://other.example" };
+    desk.receive(open({ requests: [theirs, mine] }));
+    await settle();
+    expect(desk.openRequest?.wallet).toBe(mine.wallet);
+    expect(desk.drafts[cardOf(mine)]!.number).toBe("47");
   });
 });
 
@@ -115,6 +182,34 @@ describe("a card that has just appeared", () => {
     await settle();
     expect(desk.settling).toBe(false);
   });
+
+  it("settles anew whenever the window comes before somebody's eyes", async () => {
+    const { desk } = await start(open({ requests: [request()] }));
+    expect(desk.settling).toBe(false);
+    desk.appear();
+    expect(desk.settling).toBe(true);
+    await vi.advanceTimersByTimeAsync(SETTLE_MS - 1);
+    desk.appear();
+    await vi.advanceTimersByTimeAsync(SETTLE_MS - 1);
+    expect(desk.settling).toBe(true);
+    await settle();
+    expect(desk.settling).toBe(false);
+  });
+
+  it("settles where a page or a link's question went away from over it", async () => {
+    const requests = [request()];
+    const links = [{ id: "l1", gateway: "https://id.example", identities: ["Alice"] }];
+    const { desk } = await start(open({ requests, links }));
+    expect(desk.link).toBe("l1");
+    expect(desk.settling).toBe(false);
+    desk.receive(open({ requests }));
+    expect(desk.settling).toBe(true);
+    await settle();
+    desk.go({ at: "settings" });
+    await settle();
+    desk.go({ at: "requests" });
+    expect(desk.settling).toBe(true);
+  });
 });
 
 describe("the shell's call", () => {
@@ -124,7 +219,7 @@ describe("the shell's call", () => {
     desk.goTab("sessions");
     heard.show!({ page: "requests", challenge_id: older.challenge_id });
     expect(desk.place.at).toBe("requests");
-    expect(desk.open).toBe(older.challenge_id);
+    expect(desk.open).toBe(cardOf(older));
   });
 
   it("never exchanges a card that is being looked at", async () => {
@@ -133,7 +228,7 @@ describe("the shell's call", () => {
     const other = request();
     desk.receive(open({ requests: [other, mine] }));
     heard.show!({ page: "requests", challenge_id: other.challenge_id });
-    expect(desk.open).toBe(mine.challenge_id);
+    expect(desk.open).toBe(cardOf(mine));
   });
 
   it("does not drag away one who types", async () => {
@@ -143,6 +238,30 @@ describe("the shell's call", () => {
     around.typing = true;
     heard.show!({ page: "requests", challenge_id: mine.challenge_id });
     expect(desk.place.at).toBe("settings");
+  });
+
+  it("drags nobody away who types, whatever page it names", async () => {
+    const { desk, heard } = await start(open());
+    desk.goTab("history");
+    around.typing = true;
+    for (const page of ["requests", "settings", "sessions"]) heard.show!({ page });
+    expect(desk.place.at).toBe("history");
+    around.typing = false;
+    heard.show!({ page: "settings" });
+    expect(desk.place.at).toBe("settings");
+  });
+
+  it("settles the card that it leads to, even one that was open before", async () => {
+    const mine = request();
+    const { desk, heard } = await start(open({ requests: [mine] }));
+    desk.drafts[cardOf(mine)]!.touched = true;
+    desk.goTab("sessions");
+    await settle();
+    heard.show!({ page: "requests", challenge_id: mine.challenge_id });
+    expect(desk.settling).toBe(true);
+    await settle();
+    heard.show!({ page: "requests", challenge_id: mine.challenge_id });
+    expect(desk.settling).toBe(false);
   });
 
   it("names no page that there is not, and none while it is locked", async () => {
@@ -173,10 +292,10 @@ describe("an opened link", () => {
     const old = request();
     const { desk } = await start(open({ requests: [old], links: [link] }));
     const mine = request({ binding: "linked" });
-    desk.want(mine.challenge_id);
-    expect(desk.open).toBe(old.challenge_id);
+    desk.want(mine);
+    expect(desk.open).toBe(cardOf(old));
     desk.receive(open({ requests: [old, mine] }));
-    expect(desk.open).toBe(mine.challenge_id);
+    expect(desk.open).toBe(cardOf(mine));
   });
 });
 
@@ -212,6 +331,30 @@ describe("hearing and saying", () => {
     const { desk } = await start(open());
     for (const kind of ["a", "b", "c", "d"]) desk.hear({ kind });
     expect(desk.toasts.map(({ notice }) => notice.kind)).toEqual(["b", "c", "d"]);
+  });
+});
+
+describe("the lock", () => {
+  const named = { kind: "session_ended", service: "Shop", identity: "Alice" };
+
+  it("takes every notice and every word along", async () => {
+    const { desk } = await start(open());
+    desk.hear(named);
+    desk.say("Shop wants to sign you in.");
+    desk.receive(open({ stage: "locked" }));
+    expect(desk.toasts).toEqual([]);
+    expect(desk.spoken).toBe("");
+  });
+
+  it("is followed by no notice and no word that names anybody", async () => {
+    const { desk } = await start(open());
+    desk.receive(open({ stage: "locked" }));
+    desk.hear(named);
+    expect(desk.toasts).toEqual([]);
+    desk.hear({ kind: "bad_link" });
+    desk.receive(open({ stage: "locked", requests: [request()] }));
+    expect(desk.spoken).toBe("");
+    expect(desk.toasts.map(({ notice }) => notice.kind)).toEqual(["bad_link"]);
   });
 });
 
@@ -267,5 +410,33 @@ describe("making an identity", () => {
     expect(desk.settingUp).toBe("first");
     desk.receive(open({ stage: "locked" }));
     expect(desk.settingUp).toBeNull();
+  });
+});
+
+describe("the reminder of a recovery sheet", () => {
+  const without = (name: string, at = 0, part = {}) => ({
+    ...identity(name, undefined, at),
+    sheet_kept: false,
+    ...part,
+  });
+
+  it("is of the first who lives and has shown none", async () => {
+    const over = without("Over", 0, { retired_at: "2026-01-01T00:00:00Z" });
+    const identities = [over, identity("Kept", undefined, 1), without("Work", 2)];
+    const { desk, heard } = await start(open({ identities }));
+    expect(desk.withoutSheet?.name).toBe("Work");
+    heard.view!(open({ identities: identities.map((one) => ({ ...one, sheet_kept: true })) }));
+    expect(desk.withoutSheet).toBeNull();
+  });
+
+  it("can be put off for this run, and comes back with the next", async () => {
+    const view = open({ identities: [without("Alice"), without("Work", 1)] });
+    const { desk, heard } = await start(view);
+    desk.putOffSheet(desk.withoutSheet!.did);
+    expect(desk.withoutSheet?.name).toBe("Work");
+    desk.putOffSheet(desk.withoutSheet!.did);
+    heard.view!(structuredClone(view));
+    expect(desk.withoutSheet).toBeNull();
+    expect((await start(view)).desk.withoutSheet?.name).toBe("Alice");
   });
 });

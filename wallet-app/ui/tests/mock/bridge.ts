@@ -43,12 +43,27 @@ function patch(id: string, part: Partial<Request> | null): void {
 const service = (id: string) =>
   view.requests.find(({ challenge_id }) => challenge_id === id)?.service.name ?? "";
 
+/** The request that was shown, or none: a decision about another text decides nothing. */
+function shown({ challenge_id, digest }: { challenge_id: string; digest: string }): Request {
+  const request = view.requests.find((one) => one.challenge_id === challenge_id);
+  if (request?.digest !== digest) throw { code: "unknown_request", message: "", hint: null };
+  return request;
+}
+
+const keepSheet = (name: string) =>
+  change({
+    identities: view.identities.map((one) =>
+      one.name === name ? { ...one, sheet_kept: true } : one,
+    ),
+  });
+
 type Play = { [C in Command]?: (args: never) => Commands[C][1] };
 
 const plays: Play = {
   view: () => view,
   create_identity: ({ name, gateway, keychain }: Commands["create_identity"][0]) => {
     const identity = props.identity(name, gateway, view.identities.length);
+    identity.sheet_kept = false;
     const sealed_by = view.sealed_by ?? (keychain ? "keychain" : "passphrase");
     change({ stage: "open", sealed_by, identities: [...view.identities, identity] });
     return identity;
@@ -62,7 +77,11 @@ const plays: Play = {
   unlock: () => change({ stage: "open", unseen: 0 }),
   lock: () => change({ stage: "locked", requests: [], sessions: [], rules: [], mutes: [] }),
   recovery_sheet: ({ identity }: { identity: string }): RecoverySheet => props.sheet(identity),
-  save_sheet: () => ({ path: "/home/alice/Documents/miid-recovery-alice.txt" }),
+  keep_sheet: ({ identity }: { identity: string }) => keepSheet(identity),
+  save_sheet: ({ identity }: { identity: string }) => {
+    keepSheet(identity);
+    return { path: "/home/alice/Documents/miid-recovery-alice.txt" };
+  },
   set_handle: ({ wallet, handle }: Commands["set_handle"][0]) => {
     const identities = view.identities.map((identity) => ({
       ...identity,
@@ -86,14 +105,15 @@ const plays: Play = {
     });
     return { claims, known_service: view.sessions.length > 0 };
   },
-  approve: ({ challenge_id }: Commands["approve"][0]) => {
-    const request = view.requests.find((one) => one.challenge_id === challenge_id)!;
+  approve: (said: Commands["approve"][0]) => {
+    const { challenge_id, ...request } = shown(said);
     const return_to = request.binding === "linked";
     patch(challenge_id, { standing: "approved", return_to });
     return { status: "approved", return_to };
   },
-  deny: ({ challenge_id }: Commands["deny"][0]) => {
-    push("notice", { kind: "denied", service: service(challenge_id) });
+  deny: (said: Commands["deny"][0]) => {
+    const { challenge_id, service } = shown(said);
+    push("notice", { kind: "denied", service: service.name });
     patch(challenge_id, null);
   },
   cancel: ({ challenge_id }: Commands["cancel"][0]) => {
@@ -182,7 +202,12 @@ const play = {
   answerAsUsual: (command: Command) => answers.delete(command),
   history: (all: HistoryEntry[]) => (entries = all),
   profile: (all: Field[]) => (fields = all),
-  fault: (code: string, message = code) => ({ code, message, hint: null }),
+  fault: (code: string, message = code, path?: string) => ({
+    code,
+    message,
+    hint: null,
+    ...(path === undefined ? {} : { path }),
+  }),
 };
 export type PlayOfCore = typeof play;
 declare global {

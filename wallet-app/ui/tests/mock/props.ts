@@ -33,6 +33,7 @@ export function identity(name: string, issuer = GATEWAY, at = 0): Identity {
       { wallet: `${did}@${issuer}`, issuer, handle: null, connection: { state: "connected" } },
     ],
     retired_at: null,
+    sheet_kept: true,
   };
 }
 
@@ -49,6 +50,7 @@ export function request(part: Partial<Request> = {}): Request {
   return {
     wallet: `${DIDS[0]}@${GATEWAY}`,
     challenge_id: id(),
+    digest: String(made).padStart(43, "A"),
     identity: "Alice",
     gateway: GATEWAY,
     standing: "pending",
