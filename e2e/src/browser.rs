@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use miid_protocol::browser::{LoginStatus, SessionInfo, StartRequest, StartResponse};
+use miid_protocol::browser::{LoginStatus, ReturnRequest, SessionInfo, StartRequest, StartResponse};
+use miid_protocol::link::Returned;
 use miid_protocol::{ChallengeId, paths};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
@@ -140,6 +141,27 @@ impl Browser {
     /// `POST /auth/start`
     pub async fn start(&self, hint: &str) -> StartResponse {
         self.try_start(hint).await.is(201).ok()
+    }
+
+    /// `POST /auth/start` without saying who, whatever the answer.
+    pub async fn try_start_linked(&self) -> Answer {
+        self.post(paths::AUTH_START, Some(json!(StartRequest::default()))).await
+    }
+
+    /// `POST /auth/start` for whoever opens the link.
+    pub async fn start_linked(&self) -> StartResponse {
+        self.try_start_linked().await.is(201).ok()
+    }
+
+    /// `POST /auth/return`: the script of the page that a wallet opened here.
+    pub async fn come_back(&self, with: &Returned) -> Answer {
+        let body = ReturnRequest {
+            challenge_id: with.challenge_id,
+            response_code: with.response_code.expose().to_owned(),
+            iss: with.issuer.to_string(),
+            did: with.did.as_ref().map(ToString::to_string),
+        };
+        self.post(paths::AUTH_RETURN, Some(json!(body))).await
     }
 
     /// `GET /auth/status/:id`

@@ -50,11 +50,16 @@ impl Deref for Gateway {
 impl Gateway {
     /// Starts one on `database` with its own data dir, and waits until it is ready.
     pub(crate) async fn start(world: &World, database: Database, flags: &[&str]) -> Self {
+        Self::start_as(world, "gateway", database, flags).await
+    }
+
+    /// The same with a name of its own, beside which others have theirs.
+    pub(crate) async fn start_as(world: &World, name: &str, database: Database, flags: &[&str]) -> Self {
         let port = Arc::new(Port::take());
         let issuer = Issuer::parse(&port.origin()).expect("an origin on loopback is an issuer");
-        let data_dir = world.folder().join("gateway-data");
+        let data_dir = world.folder().join(format!("{name}-data"));
         let flags = flags.iter().map(ToString::to_string).collect();
-        Self::launch(world, "gateway", issuer, port, database, data_dir, flags).await
+        Self::launch(world, name, issuer, port, database, data_dir, flags).await
     }
 
     /// Starts a second instance of the same gateway: the same name, database and keys.
@@ -152,7 +157,7 @@ impl Gateway {
     /// Registers a service; `flags` as `--session-policy multiple`.
     pub async fn add_service(&self, client_id: &str, flags: &[&str]) -> Service {
         let mut words = vec!["service", "add", client_id, "--name", "Demo Shop", "--json"];
-        words.extend(["--return-url", "http://127.0.0.1:15000/auth/return"]);
+        words.extend(["--return-url", crate::service::RETURN_URL]);
         words.extend(flags);
         let output = self.run(&words).await.ok();
         let answer: serde_json::Value = serde_json::from_str(&output).expect("--json prints JSON");

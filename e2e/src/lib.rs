@@ -18,6 +18,7 @@ pub mod browser;
 pub mod chromium;
 pub mod clock;
 pub mod database;
+pub mod desktop;
 pub mod gateway;
 pub mod port;
 pub mod postgres;

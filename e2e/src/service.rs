@@ -1,5 +1,6 @@
 //! A service as the gateway sees one: Basic authentication and section 4, nothing in between.
 
+use miid_protocol::link::WalletLink;
 use miid_protocol::service::{Challenge, CreateChallenge, Introspection, TokenResponse};
 use miid_protocol::{ChallengeId, SessionId, jws, paths};
 use reqwest::{Method, RequestBuilder};
@@ -43,12 +44,22 @@ impl Login {
         self.challenge.match_code.as_deref().expect("an addressed challenge has a number")
     }
 
+    /// What opens the wallet.
+    #[track_caller]
+    pub fn link(&self) -> WalletLink {
+        let link = self.challenge.wallet_link.as_deref().expect("a linked challenge has a link");
+        WalletLink::parse(link).expect("the gateway's link parses")
+    }
+
     /// A number that is not the one on the page.
     #[track_caller]
     pub fn wrong_number(&self) -> &'static str {
         if self.number() == "47" { "74" } else { "47" }
     }
 }
+
+/// Where a service's browsers return to; registered for each.
+pub const RETURN_URL: &str = "http://127.0.0.1:15000/auth/return";
 
 /// A PKCE verifier and its challenge.
 pub fn pkce() -> (String, String) {
@@ -115,6 +126,12 @@ impl Service {
         (body, verifier)
     }
 
+    /// What a usual request for a linked challenge says.
+    pub fn asking_for_a_link(&self) -> (CreateChallenge, String) {
+        let (body, verifier) = self.asking("");
+        (CreateChallenge { login_hint: None, return_url: Some(RETURN_URL.into()), ..body }, verifier)
+    }
+
     /// `POST /v1/auth/challenge`, whatever the answer.
     pub async fn create(&self, at: &Address, body: &CreateChallenge) -> Answer {
         self.post(at, paths::CHALLENGE, &json!(body)).await
@@ -124,6 +141,16 @@ impl Service {
     #[track_caller]
     pub fn login(&self, at: &Address, hint: &str) -> impl Future<Output = Login> {
         let (body, verifier) = self.asking(hint);
+        async move {
+            let challenge = self.create(at, &body).await.is(201).ok();
+            Login { challenge, verifier }
+        }
+    }
+
+    /// A challenge for whoever opens its link.
+    #[track_caller]
+    pub fn linked(&self, at: &Address) -> impl Future<Output = Login> {
+        let (body, verifier) = self.asking_for_a_link();
         async move {
             let challenge = self.create(at, &body).await.is(201).ok();
             Login { challenge, verifier }
@@ -165,6 +192,28 @@ impl Service {
     pub async fn exchange(&self, at: &Address, code: &str, verifier: &str) -> Answer {
         let body = json!({"grant_type": "authorization_code", "code": code, "code_verifier": verifier});
         self.post(at, paths::TOKEN_EXCHANGE, &body).await
+    }
+
+    /// `POST /v1/token/exchange` of a code, with what came back through a browser.
+    pub async fn exchange_returned(
+        &self,
+        at: &Address,
+        code: &str,
+        verifier: &str,
+        response_code: &str,
+    ) -> Answer {
+        let body = json!({"grant_type": "authorization_code", "code": code, "code_verifier": verifier,
+            "response_code": response_code});
+        self.post(at, paths::TOKEN_EXCHANGE, &body).await
+    }
+
+    /// `POST /v1/auth/challenges/:id/withdraw`, with what came back through a browser or without.
+    pub async fn withdraw(&self, at: &Address, id: ChallengeId, response_code: Option<&str>) -> Answer {
+        let body = match response_code {
+            Some(code) => json!({"response_code": code}),
+            None => json!({}),
+        };
+        self.post(at, &paths::with_id(paths::CHALLENGE_WITHDRAW, id), &body).await
     }
 
     /// `POST /v1/token/exchange` of a refresh token.

@@ -29,7 +29,18 @@ pub struct Shop {
 impl Shop {
     /// Starts one that uses this instance of the gateway.
     pub async fn start(world: &World, gateway: &Gateway, service: &Service, flags: &[&str]) -> Self {
-        let port = Arc::new(Port::take());
+        Self::start_on(world, Port::take(), gateway, service, flags).await
+    }
+
+    /// The same on a port that is known before, such as to its registration.
+    pub async fn start_on(
+        world: &World,
+        port: Port,
+        gateway: &Gateway,
+        service: &Service,
+        flags: &[&str],
+    ) -> Self {
+        let port = Arc::new(port);
         let public_url = port.origin();
         let database = world.database("shop").await;
         let flags = flags.iter().map(ToString::to_string).collect();

@@ -26,18 +26,28 @@ pub struct Terminal {
 impl Terminal {
     /// Makes an identity that is enrolled with this gateway.
     pub async fn init(world: &World, at: &Address, name: &str) -> Self {
-        let folder = world.folder().join(format!("wallet-{}", name.to_lowercase()));
-        let terminal = Self { world: world.clone(), folder, name: name.to_owned(), running: None };
+        let terminal = Self::elsewhere(world, name);
         terminal.run(&["init", "--name", name, "--gateway", at.issuer.as_str()]).await.ok();
         terminal
     }
 
+    /// Another computer: a folder in which there is no wallet yet.
+    pub fn elsewhere(world: &World, name: &str) -> Self {
+        let folder = world.folder().join(format!("wallet-{}", name.to_lowercase()));
+        Self { world: world.clone(), folder, name: name.to_owned(), running: None }
+    }
+
     /// Runs a command of the wallet that ends by itself.
     pub async fn run(&self, words: &[&str]) -> Ran {
+        program::capture(self.command(words)).await
+    }
+
+    /// A command of the wallet, to be run as the caller likes.
+    pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(program::bin("miid-wallet"));
         self.dress(&mut command);
         command.args(words);
-        program::capture(command).await
+        command
     }
 
     fn dress(&self, command: &mut Command) {

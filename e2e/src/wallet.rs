@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use miid_protocol::link::Returned;
 use miid_protocol::proof::{self, Request};
 use miid_protocol::request::SignInRequest;
 use miid_protocol::service::{Challenge, DenyReason};
 use miid_protocol::statement::{self, Decision, Disclosure};
-use miid_protocol::wallet::{WalletChallenge, WalletChallengeList, WalletSession, WalletSessionList};
+use miid_protocol::wallet::{
+    DecisionOutcome, WalletChallenge, WalletChallengeList, WalletSession, WalletSessionList,
+};
 use miid_protocol::{ChallengeId, ClientId, Did, SessionId, SigningKey, paths};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -14,6 +17,7 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::clock;
 use crate::gateway::Address;
+use crate::service::{Login, RETURN_URL};
 use crate::sse::Stream;
 use crate::world::World;
 
@@ -125,6 +129,38 @@ impl Wallet {
         self.send_with(at, &proof, "PUT", paths::WALLET_HANDLE, body.as_bytes()).await
     }
 
+    /// `POST /v1/wallet/challenges/:id/claim`
+    pub async fn claim_with(&self, at: &Address, id: impl std::fmt::Display, secret: &str) -> Answer {
+        self.post(at, &paths::with_id(paths::WALLET_CLAIM, id), &json!({"secret": secret})).await
+    }
+
+    /// Takes a linked challenge, as its link says.
+    pub async fn claim(&self, at: &Address, login: &Login) -> Answer {
+        self.claim_with(at, login.id(), login.link().secret.expose()).await
+    }
+
+    /// Approves a linked challenge; all scopes, no claims. What to open in the browser.
+    pub async fn approve_linked(&self, at: &Address, challenge: &Challenge) -> Returned {
+        let outcome: DecisionOutcome = self.try_approve_linked(at, challenge).await.ok();
+        returned(&outcome.return_to.expect("an approved linked challenge says where to return"))
+    }
+
+    /// The same, whatever the answer.
+    pub async fn try_approve_linked(&self, at: &Address, challenge: &Challenge) -> Answer {
+        let statement = self.approval(at, &challenge.request, None);
+        self.post(at, &paths::approve(challenge.challenge_id), &json!({"statement": statement})).await
+    }
+
+    /// Signs the end of this identity, as a sheet of paper holds it.
+    pub fn retirement(&self, at: &Address) -> String {
+        self.sign(at, Decision::Retire)
+    }
+
+    /// Ends this identity.
+    pub async fn retire(&self, at: &Address) -> Answer {
+        self.post(at, paths::WALLET_RETIRE, &json!({"statement": self.retirement(at)})).await
+    }
+
     /// Signs an approval that shares nothing.
     pub fn approval(&self, at: &Address, request_text: &str, number: Option<&str>) -> String {
         let request = SignInRequest::parse(request_text).expect("the gateway's request text parses");
@@ -209,6 +245,14 @@ impl Wallet {
     pub async fn listed(&self, at: &Address, id: ChallengeId) -> Option<WalletChallenge> {
         self.challenges(at).await.into_iter().find(|challenge| challenge.challenge_id == id)
     }
+}
+
+/// Reads the address that a wallet opens in the person's browser.
+#[track_caller]
+pub fn returned(address: &str) -> Returned {
+    let (page, fragment) = address.split_once('#').expect("what matters is in the fragment");
+    assert_eq!(page, RETURN_URL);
+    Returned::parse(fragment).expect("the gateway's fragment parses")
 }
 
 fn with_proof(request: RequestBuilder, proof: &str, body: &[u8]) -> RequestBuilder {

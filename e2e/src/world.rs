@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use miid_protocol::paths;
+
 use crate::database::{Database, Kind};
 use crate::gateway::Gateway;
+use crate::port::Port;
 use crate::postgres::{self, Cluster};
 use crate::secrets::Secrets;
 use crate::{Browser, Service, Shop, Wallet};
@@ -107,8 +110,24 @@ impl World {
 
     /// A gateway and the demo's own service backend.
     pub async fn gateway_and_shop(&self, flags: &[&str]) -> (Gateway, Shop) {
-        let (gateway, service) = self.gateway_and_service(flags).await;
-        let shop = Shop::start(self, &gateway, &service, &[]).await;
+        let gateway = self.gateway(flags).await;
+        self.shop_of(gateway, &[]).await
+    }
+
+    /// Another gateway, which has nothing to do with the first.
+    pub async fn other_gateway(&self, name: &str) -> Gateway {
+        let database = self.database(name).await;
+        Gateway::start_as(self, name, database, &[]).await
+    }
+
+    /// The demo's own service backend at this gateway; `flags` of its registration.
+    pub async fn shop_of(&self, gateway: Gateway, flags: &[&str]) -> (Gateway, Shop) {
+        // Its port first: where a linked sign-in returns to is registered.
+        let port = Port::take();
+        let return_url = format!("{}{}", port.origin(), paths::AUTH_RETURN);
+        let service =
+            gateway.add_service("demo-shop", &[flags, &["--return-url", &return_url]].concat()).await;
+        let shop = Shop::start_on(self, port, &gateway, &service, &[]).await;
         (gateway, shop)
     }
 

@@ -1,10 +1,10 @@
 //! `cargo xtask bench`: release builds, then the load generator of `e2e`, which pins itself and the
-//! server it measures to a core each.
+//! server it measures to a core each. `cargo xtask bench desktop` measures the wallet's window instead.
 
 use anyhow::{Context, Result};
 
 use crate::setup::Purpose;
-use crate::{path, process, say, setup};
+use crate::{pages, path, process, say, setup};
 
 /// What `bench` takes.
 #[derive(clap::Args)]
@@ -16,6 +16,9 @@ pub(crate) struct Options {
 
 /// Builds and measures.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.arguments.iter().any(|argument| argument == "desktop") {
+        return desktop(&options.arguments);
+    }
     setup::run(&[Purpose::Build, Purpose::Database])?;
     say::step("Building the release programs");
     process::run(process::command("cargo").args([
@@ -34,5 +37,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             .args(&options.arguments)
             .env("MIID_BIN_DIR", &release)
             .env("MIID_PG_BIN_DIR", postgres),
+    )
+}
+
+/// The wallet's window, as it is released and as the tests run it.
+fn desktop(arguments: &[String]) -> Result<()> {
+    setup::run(&[Purpose::Build, Purpose::Window, Purpose::Pages, Purpose::Desktop])?;
+    pages::WINDOW.build()?;
+    let packages = ["-p", "miid-wallet-app", "-p", "miid-wallet", "-p", "miid-gateway"];
+    say::step("Building the programs, release and debug");
+    process::run(process::command("cargo").args(["build", "--release", "-p", "miid-e2e"]).args(packages))?;
+    process::run(process::command("cargo").arg("build").args(packages))?;
+    process::run(
+        process::command(path::target().join("release/miid-bench"))
+            .args(arguments)
+            .env("MIID_BIN_DIR", path::target().join("release"))
+            .env("MIID_DEBUG_BIN_DIR", path::target().join("debug")),
     )
 }

@@ -12,6 +12,12 @@ pub(crate) fn run() -> Result<()> {
             .args(["test", "-p", "miid-protocol", "--features", "typescript", "--test", "typescript"])
             .env("MIID_UPDATE", "1"),
     )?;
+    say::step("TypeScript types, from the wallet");
+    process::run(
+        process::command("cargo")
+            .args(["test", "-p", "miid-wallet", "--features", "typescript", "--test", "typescript"])
+            .env("MIID_UPDATE", "1"),
+    )?;
     say::step("OpenAPI document, from gateway");
     process::run(
         process::command("cargo").args(["test", "-p", "miid-gateway", "openapi"]).env("MIID_UPDATE", "1"),

@@ -1,18 +1,20 @@
 //! How to run MiID: `cargo xtask demo`, `cargo xtask test`, and what they are made of.
 //!
 //! 1. [`setup`] looks for what the rest needs and installs what is missing, or says what to type.
-//! 2. [`frontend`] keeps the pages' packages and their build fresh.
+//! 2. [`pages`] keeps the pages' packages and their builds fresh.
 //! 3. [`demo`] starts the gateway, the demo service and a wallet, and stops them again.
 //! 4. [`test`] runs every check, one part after another, with a private [`postgres`].
-//! 5. [`bench`] builds release programs and starts the load generator.
+//! 5. [`package`] makes the wallet's packages.
+//! 6. [`bench`] builds release programs and starts the load generator.
 //!
 //! Everything these start goes through [`process`], so that nothing outlives them.
 
 mod bench;
 mod codegen;
 mod demo;
-mod frontend;
 mod fuzz;
+mod package;
+mod pages;
 mod path;
 mod postgres;
 mod process;
@@ -42,7 +44,10 @@ enum Task {
     Wallet(demo::WalletOptions),
     /// Run every check: format, lints, tests on both databases, end to end, pictures, fuzzing.
     Test(test::Options),
-    /// Measure sign-ins per second, memory per stream and delivery time, on release builds.
+    /// Make the wallet's packages: a .deb, and an AppImage where its tools can be had.
+    Package(package::Options),
+    /// Measure sign-ins per second, memory per stream and delivery time, on release builds; with `desktop`,
+    /// how long the wallet takes to its icon in the tray, and what it costs when idle.
     Bench(bench::Options),
     /// Refresh the generated files: TypeScript types and the OpenAPI document.
     Codegen,
@@ -58,6 +63,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Wallet(options) => demo::wallet(&options),
         Task::Test(options) => test::run(&options),
+        Task::Package(options) => package::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Codegen => codegen::run(),
     });

@@ -192,6 +192,15 @@ impl Server {
         }
     }
 
+    /// Whether it has ended, and well: a program that a person may leave. An error where it ended badly.
+    pub(crate) fn ended(&mut self) -> Result<bool> {
+        match self.child.try_wait().with_context(|| format!("cannot look after {}", self.name))? {
+            None => Ok(false),
+            Some(status) if status.success() => Ok(true),
+            Some(status) => bail!("{} is gone: it {}; {}", self.name, ending(status), self.last_words()),
+        }
+    }
+
     /// The end of its log, to be shown with what went wrong.
     pub(crate) fn last_words(&self) -> String {
         format!("the end of {}:\n{}", shown(&self.log), tail(&self.log))

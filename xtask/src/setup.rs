@@ -10,12 +10,18 @@ use crate::{path, process, say};
 /// What something is needed for, so that a command asks only for its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Compiling the Rust programs.
+    /// Compiling the Rust programs, all but the wallet's window.
     Build,
+    /// Compiling the wallet's window, and running it.
+    Window,
     /// Building and checking the pages.
     Pages,
     /// Running the pages in a real browser and taking pictures of them.
     Browser,
+    /// A desktop of the tests' own for the wallet's window.
+    Desktop,
+    /// Making and trying the package.
+    Package,
     /// A private PostgreSQL.
     Database,
     /// Fuzzing the parsers.
@@ -24,7 +30,16 @@ pub(crate) enum Purpose {
 
 impl Purpose {
     /// Every purpose there is.
-    pub(crate) const ALL: [Self; 5] = [Self::Build, Self::Pages, Self::Browser, Self::Database, Self::Fuzz];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Build,
+        Self::Window,
+        Self::Pages,
+        Self::Browser,
+        Self::Desktop,
+        Self::Package,
+        Self::Database,
+        Self::Fuzz,
+    ];
 }
 
 /// One thing that must be there.
@@ -40,7 +55,7 @@ struct Need {
 /// The oldest Node that Vite runs on.
 const NODE: (u32, u32) = (20, 19);
 
-const NEEDS: [Need; 8] = [
+const NEEDS: [Need; 21] = [
     Need {
         purpose: Purpose::Build,
         name: "a C compiler",
@@ -71,7 +86,88 @@ const NEEDS: [Need; 8] = [
         purpose: Purpose::Browser,
         name: "a font with Korean, for the pictures",
         packages: &["fontconfig", "fonts-noto-cjk"],
-        is_there: has_korean_font,
+        is_there: || has_font("ko"),
+    },
+    Need {
+        purpose: Purpose::Window,
+        name: "pkg-config",
+        packages: &["pkg-config"],
+        is_there: || path::program(&["pkg-config"]).is_some(),
+    },
+    Need {
+        purpose: Purpose::Window,
+        name: "WebKitGTK 4.1, to compile with",
+        packages: &["libwebkit2gtk-4.1-dev"],
+        is_there: || process::succeeds(process::command("pkg-config").args(["--exists", "webkit2gtk-4.1"])),
+    },
+    Need {
+        purpose: Purpose::Window,
+        // Opened when the wallet starts, not linked: a build would not miss it.
+        name: "the library that puts icons into trays",
+        packages: &["libayatana-appindicator3-1"],
+        is_there: || has_library("libayatana-appindicator3.so.1"),
+    },
+    Need {
+        purpose: Purpose::Window,
+        name: "xdg-mime, by which the wallet becomes the one for miid:// links",
+        packages: &["xdg-utils"],
+        is_there: || path::program(&["xdg-mime"]).is_some(),
+    },
+    Need {
+        purpose: Purpose::Desktop,
+        name: "WebKit's WebDriver",
+        packages: &["webkit2gtk-driver"],
+        is_there: || path::program(&["WebKitWebDriver"]).is_some(),
+    },
+    Need {
+        purpose: Purpose::Desktop,
+        name: "an X server without a screen",
+        packages: &["xvfb"],
+        is_there: || path::program(&["Xvfb"]).is_some(),
+    },
+    Need {
+        purpose: Purpose::Desktop,
+        name: "a session bus",
+        packages: &["dbus-daemon"],
+        is_there: || path::program(&["dbus-daemon"]).is_some(),
+    },
+    Need {
+        purpose: Purpose::Desktop,
+        name: "a window manager",
+        packages: &["openbox"],
+        is_there: || path::program(&["openbox"]).is_some(),
+    },
+    Need {
+        purpose: Purpose::Desktop,
+        name: "a panel with a tray, and icons for it",
+        packages: &["xfce4-panel", "adwaita-icon-theme"],
+        is_there: || path::program(&["xfce4-panel"]).is_some(),
+    },
+    Need {
+        purpose: Purpose::Desktop,
+        name: "something that presses keys, and something that takes pictures",
+        packages: &["xdotool", "imagemagick"],
+        is_there: || path::program(&["xdotool"]).is_some() && path::program(&["import"]).is_some(),
+    },
+    Need {
+        purpose: Purpose::Desktop,
+        name: "a font",
+        packages: &["fontconfig", "fonts-dejavu-core"],
+        is_there: || has_font("en"),
+    },
+    Need {
+        purpose: Purpose::Desktop,
+        name: "a desktop's keychain",
+        packages: &["gnome-keyring"],
+        is_there: || path::program(&["gnome-keyring-daemon"]).is_some(),
+    },
+    Need {
+        purpose: Purpose::Package,
+        name: "what makes Debian packages",
+        packages: &["dpkg-dev", "binutils"],
+        is_there: || {
+            ["dpkg-deb", "dpkg-shlibdeps", "strip"].iter().all(|name| path::program(&[name]).is_some())
+        },
     },
     Need {
         purpose: Purpose::Database,
@@ -111,7 +207,13 @@ pub(crate) fn run(purposes: &[Purpose]) -> Result<()> {
 }
 
 fn missing(purposes: &[Purpose]) -> Vec<&'static Need> {
-    NEEDS.iter().filter(|need| purposes.contains(&need.purpose) && !(need.is_there)()).collect()
+    // Other systems bring their own web view and tray.
+    let counts = |need: &&Need| cfg!(target_os = "linux") || need.purpose != Purpose::Window;
+    NEEDS
+        .iter()
+        .filter(counts)
+        .filter(|need| purposes.contains(&need.purpose) && !(need.is_there)())
+        .collect()
 }
 
 fn install(missing: &[&'static Need]) -> Result<()> {
@@ -234,9 +336,17 @@ fn version(text: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-fn has_korean_font() -> bool {
-    process::capture(process::command("fc-list").args([":lang=ko", "family"]))
+fn has_font(language: &str) -> bool {
+    process::capture(process::command("fc-list").args([&format!(":lang={language}"), "family"]))
         .is_ok_and(|families| !families.trim().is_empty())
+}
+
+/// Whether the loader finds a library of this name.
+fn has_library(name: &str) -> bool {
+    // Not in every user's PATH.
+    let ldconfig = path::program(&["ldconfig"]).unwrap_or_else(|| "/sbin/ldconfig".into());
+    process::capture(process::command(ldconfig).arg("-p"))
+        .is_ok_and(|libraries| libraries.lines().any(|line| line.split_whitespace().next() == Some(name)))
 }
 
 #[cfg(test)]

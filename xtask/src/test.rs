@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check there is, part by part. A part that fails does not keep the next ones
 //! from running; the table at the end says what became of each.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -8,7 +9,7 @@ use clap::ValueEnum;
 
 use crate::postgres::Postgres;
 use crate::setup::Purpose;
-use crate::{frontend, fuzz, path, process, say, setup};
+use crate::{fuzz, package, pages, path, process, say, setup};
 
 /// What `test` takes.
 #[derive(clap::Args)]
@@ -26,14 +27,18 @@ pub(crate) struct Options {
 enum Part {
     /// rustfmt changes nothing
     Fmt,
+    /// the login page and the wallet's window: format, types, tests, build
+    Pages,
     /// no lint warns, in any target
     Clippy,
-    /// the pages: format, types, tests, build
-    Frontend,
     /// Rust tests, with the stores on SQLite and on PostgreSQL
     Rust,
     /// scenarios with real processes, databases and a browser
     E2e,
+    /// scenarios with the wallet's real window, on a desktop of their own
+    Desktop,
+    /// the .deb is made, installed, used and removed, in a copy of this system
+    Package,
     /// a picture of every state of the pages
     Pictures,
     /// a short run of every fuzz target
@@ -97,10 +102,18 @@ impl Part {
     fn purposes(self) -> &'static [Purpose] {
         match self {
             Self::Fmt => &[],
-            Self::Clippy => &[Purpose::Build],
-            Self::Frontend => &[Purpose::Pages],
-            Self::Rust => &[Purpose::Build, Purpose::Database],
-            Self::E2e => &[Purpose::Build, Purpose::Pages, Purpose::Browser, Purpose::Database],
+            Self::Clippy => &[Purpose::Build, Purpose::Window, Purpose::Pages],
+            Self::Pages => &[Purpose::Pages],
+            Self::Rust => &[Purpose::Build, Purpose::Window, Purpose::Pages, Purpose::Database],
+            Self::E2e => {
+                &[Purpose::Build, Purpose::Window, Purpose::Pages, Purpose::Browser, Purpose::Database]
+            }
+            Self::Desktop => {
+                &[Purpose::Build, Purpose::Window, Purpose::Pages, Purpose::Browser, Purpose::Desktop]
+            }
+            Self::Package => {
+                &[Purpose::Build, Purpose::Window, Purpose::Pages, Purpose::Desktop, Purpose::Package]
+            }
             Self::Pictures => &[Purpose::Pages, Purpose::Browser],
             Self::Fuzz => &[Purpose::Build, Purpose::Fuzz],
         }
@@ -108,34 +121,33 @@ impl Part {
 
     fn run(self, database: &mut Option<Postgres>) -> Result<()> {
         match self {
-            Self::Fmt => cargo(&["fmt", "--all", "--check"]),
+            Self::Fmt => process::run(process::command("cargo").args(["fmt", "--all", "--check"])),
+            Self::Pages => check_pages(),
             Self::Clippy => {
-                cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
+                pages::WINDOW.build()?;
+                cargo(&["clippy"], &["--all-targets", "--", "-D", "warnings"])
             }
-            Self::Frontend => pages(),
             Self::Rust => rust(database),
             Self::E2e => end_to_end(database),
+            Self::Desktop => desktop(),
+            Self::Package => package::try_out(),
             Self::Pictures => {
-                frontend::build().and_then(|()| process::run(&mut frontend::npm(&["run", "pictures"])))
+                pages::ALL.iter().try_for_each(pages::Pages::build)?;
+                all_of(pages::ALL.iter().map(|pages| pages.script("pictures")))
             }
             Self::Fuzz => fuzz::run(),
         }
     }
 }
 
-fn cargo(words: &[&str]) -> Result<()> {
-    process::run(process::command("cargo").args(words))
-}
-
-fn pages() -> Result<()> {
-    frontend::install()?;
-    all_of(
-        ["format:check", "check", "test", "build"].map(|script| frontend::npm(&["run", "--silent", script])),
-    )
+fn check_pages() -> Result<()> {
+    pages::ALL.iter().try_for_each(pages::Pages::install)?;
+    let scripts = ["format:check", "check", "test", "build"];
+    all_of(pages::ALL.iter().flat_map(|pages| scripts.map(|script| pages.script(script))))
 }
 
 /// Runs all of them even where one fails, so that one run shows everything that is wrong.
-fn all_of<const N: usize>(commands: [std::process::Command; N]) -> Result<()> {
+fn all_of(commands: impl IntoIterator<Item = Command>) -> Result<()> {
     let mut failed = Vec::new();
     for mut command in commands {
         if let Err(error) = process::run(&mut command) {
@@ -153,13 +165,26 @@ fn all_of<const N: usize>(commands: [std::process::Command; N]) -> Result<()> {
 // another selection would compile most dependencies a second time.
 const ALL: [&str; 2] = ["--workspace", "--all-features"];
 
+fn cargo(verb: &[&str], words: &[&str]) -> Result<()> {
+    process::run(process::command("cargo").args(verb).args(ALL).args(words))
+}
+
+/// Every program, with the window's pages in it.
+pub(crate) fn build_programs() -> Result<()> {
+    pages::WINDOW.build()?;
+    cargo(&["build"], &["--bins"])
+}
+
 fn rust(database: &mut Option<Postgres>) -> Result<()> {
+    /// The scenarios have parts of their own.
+    const NOT_SCENARIOS: &str = "not (package(miid-e2e) & kind(test))";
     let postgres = started(database)?;
+    pages::WINDOW.build()?;
     let mut documentation = process::command("cargo");
     documentation.args(["test", "--doc"]).args(ALL).args(["--", "--quiet"]);
     let mut tests = process::command("cargo");
     if has_nextest() {
-        tests.args(["nextest", "run"]).args(ALL).args(["--no-fail-fast", "-E", "not package(miid-e2e)"]);
+        tests.args(["nextest", "run"]).args(ALL).args(["--no-fail-fast", "-E", NOT_SCENARIOS]);
     } else {
         tests
             .args(["test", "--no-fail-fast", "--lib", "--bins", "--tests", "--exclude", "miid-e2e"])
@@ -171,30 +196,37 @@ fn rust(database: &mut Option<Postgres>) -> Result<()> {
 
 fn end_to_end(database: &mut Option<Postgres>) -> Result<()> {
     /// Each scenario starts several processes; more at once only makes all of them slow on two cores.
-    const THREADS: &str = "4";
+    const AT_ONCE: usize = 4;
     let postgres = started(database)?;
-    frontend::build()?;
-    process::run(process::command("cargo").arg("build").args(ALL).arg("--bins"))?;
-    let mut command = process::command("cargo");
-    if has_nextest() {
-        command.args(["nextest", "run"]).args(ALL).args([
-            "--no-fail-fast",
-            "-E",
-            "package(miid-e2e)",
-            "-j",
-            THREADS,
-        ]);
-    } else {
-        command.args(["test", "--no-fail-fast", "-p", "miid-e2e", "--", "--test-threads", THREADS]);
-    }
+    pages::LOGIN.build()?;
+    build_programs()?;
+    let mut command = scenarios("scenarios", AT_ONCE);
     let programs =
         path::postgres_bin().context("PostgreSQL's server programs are gone since setup saw them")?;
-    process::run(
-        command
-            .env("MIID_TEST_POSTGRES_URL", postgres.url())
-            .env("MIID_BIN_DIR", path::target().join("debug"))
-            .env("MIID_PG_BIN_DIR", programs),
-    )
+    process::run(command.env("MIID_TEST_POSTGRES_URL", postgres.url()).env("MIID_PG_BIN_DIR", programs))
+}
+
+fn desktop() -> Result<()> {
+    /// Each has an X server, a panel, a web view and a browser of its own.
+    const AT_ONCE: usize = 2;
+    pages::LOGIN.build()?;
+    build_programs()?;
+    process::run(&mut scenarios("desktop", AT_ONCE))
+}
+
+/// The command that runs one of the test programs of `e2e`, on the programs that were built.
+pub(crate) fn scenarios(program: &str, at_once: usize) -> Command {
+    let at_once = at_once.to_string();
+    let mut command = process::command("cargo");
+    if has_nextest() {
+        let chosen = format!("package(miid-e2e) & binary(={program})");
+        command.args(["nextest", "run"]).args(ALL).args(["--no-fail-fast", "-j", &at_once, "-E", &chosen]);
+    } else {
+        command.args(["test", "--no-fail-fast", "-p", "miid-e2e", "--test", program]);
+        command.args(["--", "--test-threads", &at_once]);
+    }
+    command.env("MIID_BIN_DIR", path::target().join("debug"));
+    command
 }
 
 /// The one database server of this run, started for the first part that asks.

@@ -6,8 +6,11 @@ use std::process::Command;
 
 use miid_e2e::port::Port;
 use miid_e2e::program::{self, Ran};
+use miid_e2e::service::RETURN_URL;
 use miid_e2e::{Gateway, World, eventually, on_both, on_sqlite};
+use miid_protocol::service::{Challenge, CreateChallenge};
 use miid_protocol::{ErrorCode, paths};
+use serde_json::{Value, json};
 
 use crate::sign_in::sign_in;
 
@@ -15,6 +18,8 @@ on_both!(
     a_database_newer_than_the_program_is_left_alone,
     no_secret_lies_about,
     keys_of_another_gateway_are_refused,
+    a_return_url_added_to_a_service_counts_at_running_gateways,
+    what_is_changed_about_a_service_counts_from_then_on_and_the_rest_stays,
 );
 on_sqlite!(
     a_second_gateway_on_one_sqlite_file_is_refused,
@@ -24,6 +29,7 @@ on_sqlite!(
     metrics_count_and_name_nobody,
     settings_come_from_flags_then_the_environment_then_a_file,
     commands_work_beside_a_running_gateway,
+    changes_of_a_service_that_cannot_be_say_why,
 );
 
 async fn serve(world: &World, words: &[&str]) -> Ran {
@@ -226,14 +232,37 @@ async fn no_secret_lies_about(world: World) {
     bob.approve(&gateway, &waiting.challenge, waiting.number()).await.is(200);
     other.code(&gateway, waiting.id()).await;
     world.secrets().add(waiting.verifier.clone());
+    // By link: the secret in it, and what comes back through a browser, used, of another browser and waiting.
+    let links = [other.linked(&gateway).await, other.linked(&gateway).await, other.linked(&gateway).await];
+    let mut response_codes = Vec::new();
+    for link in &links {
+        bob.claim(&gateway, link).await.is(200);
+        response_codes.push(bob.approve_linked(&gateway, &link.challenge).await.response_code);
+        world.secrets().add(link.verifier.clone());
+    }
+    let code = other.code(&gateway, links[0].id()).await;
+    let response_code = response_codes[0].expose();
+    other.exchange_returned(&gateway, &code, &links[0].verifier, response_code).await.is(200);
+    other.withdraw(&gateway, links[1].id(), Some(response_codes[1].expose())).await.is(200);
+    assert!(bob.listed(&gateway, links[2].id()).await.unwrap().return_to.is_some());
+    other.create(&gateway, &other.asking_for_a_link().0).await.is(201);
     // And of what is refused with one in hand.
     other.exchange(&gateway, &tokens.refresh_token, &waiting.verifier).await.refused(ErrorCode::InvalidGrant);
     let query = format!("/v1/nothing?token={}", tokens.refresh_token);
     world.get(&gateway, &query).await.refused(ErrorCode::NotFound);
     let path = format!("/v1/auth/challenges/{}", tokens.access_token);
     other.get(&gateway, &path).await.refused(ErrorCode::ChallengeNotFound);
+    let (link, response_code) = (links[2].link(), response_codes[2].expose());
+    bob.claim_with(&gateway, link.secret.expose(), link.secret.expose())
+        .await
+        .refused(ErrorCode::ChallengeNotFound);
+    let query = format!("/v1/auth/return?response_code={response_code}&s={}", link.secret.expose());
+    world.get(&gateway, &query).await.refused(ErrorCode::NotFound);
+    other.withdraw(&gateway, links[0].id(), Some(response_code)).await.refused(ErrorCode::WrongResponseCode);
     browser.get(&format!("/auth/status/{}", browser.cookie("sid").unwrap())).await;
-    assert!(world.secrets().count() >= 15, "{}", world.secrets().count());
+    assert!(world.secrets().found_in(response_code.as_bytes()).is_some());
+    assert!(world.secrets().found_in(link.secret.expose().as_bytes()).is_some());
+    assert!(world.secrets().count() >= 25, "{}", world.secrets().count());
     world.keeps_its_secrets_in_dumps().await;
     gateway.stop().await;
     shop.kill();
@@ -321,6 +350,119 @@ async fn commands_work_beside_a_running_gateway(world: World) {
     assert!(shop.introspect(&gateway, &next).await.active);
     let jwks = world.get(&gateway, paths::JWKS).await.text();
     assert!(!jwks.contains(&kid), "{jwks}");
+}
+
+/// `service update demo-shop`; what it says stands now.
+async fn update(gateway: &Gateway, changes: &[&str]) -> Value {
+    let words = [&["service", "update", "demo-shop", "--json"], changes].concat();
+    serde_json::from_str(&gateway.run(&words).await.ok()).expect("--json prints JSON")
+}
+
+async fn a_return_url_added_to_a_service_counts_at_running_gateways(world: World) {
+    let (gateway, shop) = world.gateway_and_service(&[]).await;
+    let alice = world.wallet();
+    let added = "https://shop.example/auth/return";
+    let (body, _) = shop.asking_for_a_link();
+    let elsewhere = CreateChallenge { return_url: Some(added.into()), ..body };
+    shop.create(&gateway, &elsewhere).await.refused(ErrorCode::InvalidRequest);
+    let stands = update(&gateway, &["--add-return-url", added]).await;
+    assert_eq!(stands["return_urls"], json!([RETURN_URL, added]));
+    let taken: Challenge = eventually("the running gateway takes it", || async {
+        let answer = shop.create(&gateway, &elsewhere).await;
+        (answer.status == 201).then(|| answer.ok())
+    })
+    .await;
+    assert!(taken.wallet_link.is_some());
+
+    // Those that it had are there, too; added again it is there once.
+    let begun = shop.linked(&gateway).await;
+    assert!(!begun.challenge.claimed);
+    alice.claim(&gateway, &begun).await.is(200);
+    assert!(shop.challenge(&gateway, begun.id()).await.claimed);
+    assert_eq!(update(&gateway, &["--add-return-url", added]).await, stands);
+
+    // Another list takes the place of this one. What was begun goes back to where it was to.
+    let stands = update(&gateway, &["--return-url", added]).await;
+    assert_eq!(stands["return_urls"], json!([added]));
+    eventually("the running gateway knows the old one no more", || async {
+        let answer = shop.create(&gateway, &shop.asking_for_a_link().0).await;
+        (answer.status == 400).then_some(())
+    })
+    .await;
+    let returned = alice.approve_linked(&gateway, &begun.challenge).await;
+    let code = shop.code(&gateway, begun.id()).await;
+    let response_code = returned.response_code.expose();
+    shop.exchange_returned(&gateway, &code, &begun.verifier, response_code).await.is(200);
+}
+
+async fn what_is_changed_about_a_service_counts_from_then_on_and_the_rest_stays(world: World) {
+    let (gateway, shop) = world.gateway_and_service(&[]).await;
+    let other = gateway.add_service("other-shop", &[]).await;
+    let alice = world.wallet();
+    let begun = shop.login(&gateway, alice.did().as_str()).await;
+    let listed = async || -> Value {
+        serde_json::from_str(&gateway.run(&["service", "list", "--json"]).await.ok()).unwrap()
+    };
+    let before = listed().await;
+    let changes = ["--name", "My Shop", "--scopes", "profile,orders", "--session-policy", "multiple"];
+    let stands = update(&gateway, &changes).await;
+    assert_eq!(before[1]["client_id"], "other-shop", "they are sorted");
+    let mut after = before[0].clone();
+    after["name"] = "My Shop".into();
+    after["scopes"] = json!(["profile", "orders"]);
+    after["session_policy"] = "multiple".into();
+    assert_eq!(stands, after);
+    let words = ["service", "update", "demo-shop", "--binding", "linked"];
+    let shown = gateway.run(&words).await.ok();
+    for line in ["My Shop", RETURN_URL, "profile orders", "multiple", "linked"] {
+        assert!(shown.lines().any(|shown| shown.ends_with(&format!("  {line}"))), "{line}:\n{shown}");
+    }
+    after["binding"] = "linked".into();
+    assert_eq!(
+        listed().await,
+        json!([after, before[1]]),
+        "what is printed stands; the other one is as it was"
+    );
+
+    eventually("the running gateway takes no hint any more", || async {
+        let answer = shop.create(&gateway, &shop.asking(alice.did().as_str()).0).await;
+        (answer.status == 400).then_some(())
+    })
+    .await;
+    let (body, _) = shop.asking_for_a_link();
+    let orders = CreateChallenge { scopes: vec!["orders".into()], ..body };
+    let link: Challenge = shop.create(&gateway, &orders).await.is(201).ok();
+    assert!(link.request.contains("My Shop"), "{}", link.request);
+    other.sign_in(&gateway, &alice).await;
+    // Its secret is the one it had, and what was begun by a hint is finished.
+    alice.approve(&gateway, &begun.challenge, begun.number()).await.is(200);
+    shop.finish(&gateway, &begun).await;
+}
+
+async fn changes_of_a_service_that_cannot_be_say_why(world: World) {
+    let (gateway, _) = world.gateway_and_service(&[]).await;
+    let before = gateway.run(&["service", "list", "--json"]).await.ok();
+    let cases: &[(&[&str], &str)] = &[
+        (&["nobody", "--name", "x"], "no service called nobody"),
+        (&["demo-shop"], "nothing to change"),
+        (&["demo-shop", "--json"], "nothing to change"),
+        (&["demo-shop", "--add-return-url", "http://shop.example/back"], "http://shop.example/back"),
+        (&["demo-shop", "--name", "y", "--return-url", "https://shop.example/#x"], "fragment"),
+        (
+            &["demo-shop", "--return-url", "https://a.example/", "--add-return-url", "https://b.example/"],
+            "with",
+        ),
+        (&["demo-shop", "--name", "a\u{202e}b"], "name"),
+        (&["demo-shop", "--name", ""], "name"),
+        (&["demo-shop", "--scopes", "Profile"], "scope"),
+        (&["demo-shop", "--scopes", ""], "scope"),
+        (&["demo-shop", "--binding", "addressed"], "binding"),
+        (&["demo-shop", "--session-policy", "none"], "session-policy"),
+    ];
+    for (words, wanted) in cases {
+        says(gateway.run(&[&["service", "update"], *words].concat()).await, wanted);
+    }
+    assert_eq!(gateway.run(&["service", "list", "--json"]).await.ok(), before);
 }
 
 async fn refreshed(gateway: &Gateway, shop: &miid_e2e::Service, token: &str) -> String {

@@ -112,14 +112,14 @@ async fn an_unknown_handle_cannot_be_told_from_a_known_one(world: World) {
 
 /// Everything about an answer that does not change from request to request.
 #[derive(Debug, PartialEq)]
-struct Shape {
+pub(crate) struct Shape {
     status: u16,
     headers: BTreeMap<String, String>,
     length: usize,
     body: Value,
 }
 
-fn shape(answer: &Answer) -> Shape {
+pub(crate) fn shape(answer: &Answer) -> Shape {
     let headers = answer
         .headers
         .iter()
@@ -145,7 +145,7 @@ fn outline(value: &Value) -> Value {
     }
 }
 
-fn grown(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+pub(crate) fn grown(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
     after
         .iter()
         .map(|(table, rows)| (table.clone(), rows - before.get(table).copied().unwrap_or_default()))

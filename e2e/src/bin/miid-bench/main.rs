@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: how fast sign-ins are, and what an idle wallet costs.
 //!
 //! The gateway runs on the first core, this generator on the second (and PostgreSQL, where it is asked,
-//! on the second, too). Figures are of one run on one machine: compare within it.
+//! on the second, too). With `desktop` it is the wallet's window that is measured, on no core in particular. Figures are of one run on one machine: compare within it.
 
+mod desktop;
 mod http;
 mod idle;
 mod numbers;
@@ -15,7 +16,7 @@ use server::{Server, Store};
 /// Result of everything here: a bench that fails says why and ends.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-const USAGE: &str = "miid-bench [sign-ins] [idle] [--seconds N] [--streams N,N] [--rounds N]";
+const USAGE: &str = "miid-bench [sign-ins] [idle] | desktop [--seconds N] [--streams N,N] [--rounds N]";
 
 struct Options {
     sign_ins: bool,
@@ -50,6 +51,10 @@ fn options() -> Result<Options> {
 }
 
 fn main() -> Result<()> {
+    if std::env::args().nth(1).as_deref() == Some("desktop") {
+        miid_e2e::run(miid_e2e::Kind::Sqlite, desktop::measure);
+        return Ok(());
+    }
     let options = options()?;
     server::pin_to(1)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(options))

@@ -3,30 +3,33 @@
 //! 1. Set-up, pages, programs.
 //! 2. The gateway, in the background.
 //! 3. The demo service, registered with the gateway once, in the background.
-//! 4. A wallet with one identity, made once, in the foreground: it asks on this terminal.
+//! 4. A wallet with one identity, made once: its window and its icon in the tray where there is a display,
+//!    and where there is none this terminal, on which it asks.
 //!
 //! Whichever ends first ends the rest.
 
+mod links;
+mod wallet;
+
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::signal::Signal;
 
+use self::links::Links;
+pub(crate) use self::wallet::{Options as WalletOptions, run as wallet};
+use self::wallet::{PASSPHRASE, Running, has_display, wallet_in};
 use crate::process::{Foreground, Server};
 use crate::setup::Purpose;
-use crate::{frontend, path, process, ready, say, setup};
+use crate::{pages, path, process, ready, say, setup};
 
 const CLIENT_ID: &str = "demo-shop";
 /// Of the gateway and of the demo service.
 const DEFAULT_PORTS: (u16, u16) = (14000, 15000);
 const HANDLE: &str = "alice";
-/// Seals the demo's vault. No secret: the identity in there is worth nothing beyond this demo, and a
-/// person who tries the wallet's other commands on it needs something to type.
-const PASSPHRASE: &str = "only-for-the-demo";
 
 /// What `demo` takes.
 #[derive(clap::Args)]
@@ -40,6 +43,9 @@ pub(crate) struct Options {
     /// Do not open a browser, even where there is a display.
     #[arg(long)]
     no_browser: bool,
+    /// The wallet on this terminal, even where there is a display.
+    #[arg(long)]
+    terminal: bool,
 }
 
 /// Runs it until the wallet is left or somebody presses Ctrl-C.
@@ -47,21 +53,25 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.gateway_port == options.service_port {
         bail!("gateway and service cannot share port {}; choose two", options.service_port);
     }
-    setup::run(&[Purpose::Build, Purpose::Pages])?;
+    let in_window = !options.terminal && has_display();
+    if in_window {
+        setup::run(&[Purpose::Build, Purpose::Pages, Purpose::Window])
+            .context("the wallet's window cannot be built; without it: cargo xtask demo --terminal")?;
+    } else {
+        setup::run(&[Purpose::Build, Purpose::Pages])?;
+    }
     // Before the build: nobody wants to wait minutes for this answer.
     ready::port_is_free(options.gateway_port, "gateway", "--gateway-port")?;
     ready::port_is_free(options.service_port, "demo service", "--service-port")?;
-    frontend::build()?;
+    pages::LOGIN.build()?;
+    let mut build = process::command("cargo");
+    build.args(["build", "-p", "miid-gateway", "-p", "miid-service", "-p", "miid-wallet"]);
+    if in_window {
+        pages::WINDOW.build()?;
+        build.args(["-p", "miid-wallet-app"]);
+    }
     say::step("Building gateway, service and wallet");
-    process::run(process::command("cargo").args([
-        "build",
-        "-p",
-        "miid-gateway",
-        "-p",
-        "miid-service",
-        "-p",
-        "miid-wallet",
-    ]))?;
+    process::run(&mut build)?;
 
     let demo = Demo::new(options)?;
     say::step("Starting the gateway");
@@ -70,16 +80,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     say::step("Starting the demo service");
     let mut service = demo.start_service(&secret)?;
     demo.make_wallet()?;
-    demo.explain();
+    // Before the browser, whose page may open it at once; the terminal is first used to explain.
+    let window = if in_window { Some((demo.start_window()?, demo.take_links_over())) } else { None };
+    demo.explain(in_window);
     if !options.no_browser {
         open_browser(&demo.service_url);
     }
 
-    let mut wallet = Foreground::start(demo.wallet().arg("run"))?;
-    while wallet.ended()?.is_none() {
+    let (mut wallet, _links) = match window {
+        Some((window, links)) => (Running::Window(window), links),
+        None => (Running::Terminal(Foreground::start(demo.wallet().arg("run"))?), None),
+    };
+    while !wallet.ended()? {
         if let Err(error) = gateway.check().and_then(|()| service.check()) {
             drop(wallet);
-            // The wallet was asking something when it was ended; begin a new line.
+            // The wallet on the terminal was asking something when it was ended; begin a new line.
             eprintln!();
             return Err(error);
         }
@@ -93,33 +108,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     gateway.stop();
     say::step(&format!("Stopped. The next demo goes on from what is in {}", demo.data.display()));
     Ok(())
-}
-
-/// What `wallet` takes.
-#[derive(clap::Args)]
-pub(crate) struct WalletOptions {
-    /// Port of the demo's gateway.
-    #[arg(long, default_value_t = DEFAULT_PORTS.0)]
-    gateway_port: u16,
-    /// Port of the demo's service.
-    #[arg(long, default_value_t = DEFAULT_PORTS.1)]
-    service_port: u16,
-    /// What `miid-wallet` is told, such as `sessions`.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]
-    words: Vec<String>,
-}
-
-/// Runs one command of the demo's wallet, which needs neither its folder nor its passphrase named.
-pub(crate) fn wallet(options: &WalletOptions) -> Result<()> {
-    let data = data_of(options.gateway_port, options.service_port);
-    let is_there = program("miid-wallet").is_file() && path::root().join(&data).join("wallet").is_dir();
-    if !is_there {
-        bail!("there is no demo's wallet in {} yet\n  make one: cargo xtask demo", data.display());
-    }
-    // Its exit code is to be this command's own.
-    let mut command = wallet_in(&data);
-    let error = command.args(&options.words).exec();
-    Err(error).with_context(|| format!("cannot start `{}`", process::in_words(&command)))
 }
 
 /// Names and places of one demo. Paths are relative to the workspace's root, where every command runs.
@@ -245,11 +233,38 @@ impl Demo {
         std::fs::write(&stamp, did).with_context(|| format!("cannot write {}", process::shown(&stamp)))
     }
 
-    fn explain(&self) {
+    /// Starts the tray app, which says what it has to say in its window.
+    fn start_window(&self) -> Result<Server> {
+        let mut command = process::command(program("miid-wallet-app"));
+        command.arg("--dir").arg(self.wallet_folder());
+        Server::start("the wallet", &mut command, &self.log("wallet"), Signal::SIGTERM)
+    }
+
+    /// Without them the page's other way, by handle, still works.
+    fn take_links_over(&self) -> Option<Links> {
+        let links = Links::take_over(&program("miid-wallet-app"), &self.wallet_folder());
+        links.unwrap_or_else(|error| {
+            say::loud(&format!("links of this page do not open the wallet: {error:#}"));
+            None
+        })
+    }
+
+    fn wallet_folder(&self) -> PathBuf {
+        path::root().join(&self.data).join("wallet")
+    }
+
+    fn explain(&self, in_window: bool) {
         eprintln!();
         eprintln!("  1. Open {} in your browser.", say::strong(&self.service_url));
-        eprintln!("  2. Sign in there with the handle {}; the page shows a number.", say::strong(HANDLE));
-        eprintln!("  3. Come back here: type the number, choose what to share. Ctrl-C stops it all.");
+        if in_window {
+            eprintln!("  2. Choose {}; the wallet asks.", say::strong("Open in wallet"));
+            eprintln!("     Or sign in with the handle {}, and type the number there.", say::strong(HANDLE));
+            eprintln!("  3. The wallet stays in your tray. If it is locked: {}", say::strong(PASSPHRASE));
+            eprintln!("     Quit it there, or press Ctrl-C here, to stop it all.");
+        } else {
+            eprintln!("  2. Sign in there with the handle {}; the page shows a number.", say::strong(HANDLE));
+            eprintln!("  3. Come back here: type the number, choose what to share. Ctrl-C stops it all.");
+        }
         eprintln!();
         let ports = match (self.gateway_port, self.service_port) {
             DEFAULT_PORTS => String::new(),
@@ -295,13 +310,6 @@ fn data_of(gateway_port: u16, service_port: u16) -> PathBuf {
     }
 }
 
-/// The passphrase is given, so the wallet seals a file and never asks the desktop's keychain.
-fn wallet_in(data: &Path) -> Command {
-    let mut command = process::command(program("miid-wallet"));
-    command.arg("--dir").arg(data.join("wallet")).env("MIID_WALLET_PASSPHRASE", PASSPHRASE);
-    command
-}
-
 fn program(name: &str) -> PathBuf {
     path::target().join("debug").join(name)
 }
@@ -328,10 +336,9 @@ fn write_secret(file: &Path, secret: &str) -> Result<()> {
 
 /// Opens the page where somebody would see it; no browser is no failure, the address is on the screen.
 fn open_browser(url: &str) {
-    let has_display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
     let opener = match () {
         () if cfg!(target_os = "macos") => path::program(&["open"]),
-        () if has_display => path::program(&["xdg-open"]),
+        () if has_display() => path::program(&["xdg-open"]),
         () => None,
     };
     if let Some(opener) = opener

@@ -1,0 +1,99 @@
+//! A session bus of its own.
+
+use std::path::Path;
+use std::process::Command;
+
+use zbus::names::BusName;
+
+use super::Home;
+use super::notices::{Notice, Notices};
+use crate::program::{self, Program};
+use crate::wait::eventually;
+use crate::world::World;
+
+/// The bus, and what was shown over it.
+#[derive(Debug)]
+pub struct Bus {
+    address: String,
+    connection: zbus::Connection,
+    notices: Notices,
+    _daemon: Program,
+}
+
+impl Bus {
+    pub(super) async fn start(world: &World, name: &str, home: &Home) -> Self {
+        let mut command = program::command("dbus-daemon", "KILL");
+        home.dress(&mut command);
+        let config = home.folder().join("bus.conf");
+        std::fs::write(&config, configuration(home)).expect("the bus's configuration");
+        command.arg("--config-file").arg(config).args(["--nofork", "--nopidfile", "--print-address"]);
+        let mut daemon = Program::start(command, &world.logs(), &format!("{name}-dbus"));
+        let address = match daemon.line("").await {
+            Ok(address) => address.trim().to_owned(),
+            Err(status) => panic!("dbus-daemon ended with {status}: {}", daemon.errors()),
+        };
+        let notices = Notices::default();
+        let connection = zbus::connection::Builder::address(address.as_str())
+            .and_then(|builder| notices.serve_on(builder))
+            .expect("the bus has an address");
+        let connection = connection.build().await.expect("a session bus that answers");
+        Self { address, connection, notices, _daemon: daemon }
+    }
+
+    /// A connection to it.
+    pub fn connection(&self) -> &zbus::Connection {
+        &self.connection
+    }
+
+    pub(super) fn dress(&self, command: &mut Command) {
+        command.env("DBUS_SESSION_BUS_ADDRESS", &self.address);
+    }
+
+    /// Whether somebody has this name.
+    pub async fn has(&self, name: &str) -> bool {
+        let bus = zbus::fdo::DBusProxy::new(&self.connection).await.expect("the bus itself answers");
+        let name = BusName::try_from(name).expect("a name of the bus");
+        bus.name_has_owner(name).await.unwrap_or(false)
+    }
+
+    /// What the desktop has shown as notifications so far, oldest first.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.notices.so_far()
+    }
+
+    /// The first notification that fits, as soon as it was shown.
+    pub async fn notice(&self, what: &str, is_it: impl Fn(&Notice) -> bool) -> Notice {
+        eventually(&format!("a notification of {what}"), || {
+            std::future::ready(self.notices().into_iter().find(|notice| is_it(notice)))
+        })
+        .await
+    }
+}
+
+/// A bus that starts nothing by itself but the panel's settings: not the developer's keychain, above all.
+fn configuration(home: &Home) -> String {
+    let services = home.folder().join("services");
+    std::fs::create_dir_all(&services).expect("a folder for services");
+    let name = "org.xfce.Xfconf.service";
+    if let Ok(service) = std::fs::read(Path::new("/usr/share/dbus-1/services").join(name)) {
+        std::fs::write(services.join(name), service).expect("a service's file");
+    }
+    format!(
+        r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <keep_umask/>
+  <listen>unix:path={run}/bus</listen>
+  <servicedir>{services}</servicedir>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+"#,
+        run = home.folder().join("run").display(),
+        services = services.display(),
+    )
+}

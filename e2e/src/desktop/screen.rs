@@ -1,0 +1,130 @@
+//! An X server without a screen, with a window manager and, where wanted, a panel.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use super::{Bus, Home};
+use crate::program::{self, Program};
+use crate::wait::eventually;
+use crate::world::World;
+
+/// The panel's whole configuration: one line at the top, with a tray.
+const PANEL: &str = include_str!("panel.xml");
+
+/// One display of its own.
+#[derive(Debug)]
+pub struct Screen {
+    display: String,
+    logs: std::path::PathBuf,
+    name: String,
+    // Before the server they draw on.
+    clients: Mutex<Vec<Program>>,
+    _server: Program,
+}
+
+impl Screen {
+    pub(super) async fn start(world: &World, name: &str, bus: &Bus, home: &Home) -> Self {
+        let mut command = program::command("Xvfb", "KILL");
+        // It looks for a free display itself, and says which to its standard output.
+        command.args(["-displayfd", "1", "-screen", "0", "1280x900x24", "-nolisten", "tcp", "-noreset"]);
+        let mut server = Program::start(command, &world.logs(), &format!("{name}-xvfb"));
+        let number = match server.line("").await {
+            Ok(number) => number,
+            Err(status) => panic!(
+                "Xvfb ended with {status}: {}\n{}",
+                server.errors(),
+                "is it installed? cargo xtask setup"
+            ),
+        };
+        let screen = Self {
+            display: format!(":{}", number.trim()),
+            logs: world.logs(),
+            name: name.to_owned(),
+            clients: Mutex::default(),
+            _server: server,
+        };
+        screen.run("openbox", &["--sm-disable"], bus, home);
+        eventually("the window manager manages", || async {
+            // Without one there are no desktops to count.
+            let told = program::capture(screen.x("xdotool", &["get_num_desktops"])).await;
+            told.status.success().then_some(())
+        })
+        .await;
+        screen
+    }
+
+    /// Puts a panel with a tray on it.
+    pub(super) async fn show_panel(&self, bus: &Bus, home: &Home) {
+        let folder = home.folder().join("config/xfce4/xfconf/xfce-perchannel-xml");
+        std::fs::create_dir_all(&folder).expect("a folder for the panel's settings");
+        std::fs::write(folder.join("xfce4-panel.xml"), PANEL).expect("the panel's settings");
+        self.run("xfce4-panel", &["--disable-wm-check"], bus, home);
+        eventually("the panel has a tray", || async {
+            bus.has("org.kde.StatusNotifierWatcher").await.then_some(())
+        })
+        .await;
+    }
+
+    fn run(&self, name: &str, words: &[&str], bus: &Bus, home: &Home) {
+        let mut command = program::command(name, "KILL");
+        home.dress(&mut command);
+        bus.dress(&mut command);
+        self.dress(&mut command);
+        command.args(words);
+        let program = Program::start(command, &self.logs, &format!("{}-{name}", self.name));
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).push(program);
+    }
+
+    /// Its name, as in `DISPLAY`.
+    pub fn display(&self) -> &str {
+        &self.display
+    }
+
+    pub(super) fn dress(&self, command: &mut Command) {
+        // No accessibility bus beside the session's own, and no graphics card to look for.
+        command.env("DISPLAY", &self.display).env("NO_AT_BRIDGE", "1").env("LIBGL_ALWAYS_SOFTWARE", "1");
+    }
+
+    /// A short command of X's.
+    fn x(&self, program: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(words).env("DISPLAY", &self.display);
+        command
+    }
+
+    /// Presses keys as the keyboard would, for whichever window has the focus: `alt+F4`, `Tab`.
+    pub async fn press(&self, keys: &[&str]) {
+        let mut command = self.x("xdotool", &["key", "--clearmodifiers", "--delay", "30"]);
+        command.args(keys);
+        program::capture(command).await.ok();
+    }
+
+    /// The titles of the windows that can be seen now.
+    pub async fn windows(&self) -> Vec<String> {
+        let found = self.x("xdotool", &["search", "--onlyvisible", "--name", ".*"]);
+        let found = program::capture(found).await;
+        let mut titles = Vec::new();
+        for id in found.stdout.lines() {
+            let title = program::capture(self.x("xdotool", &["getwindowname", id])).await;
+            titles.push(title.stdout.trim().to_owned());
+        }
+        titles
+    }
+
+    /// Keeps a picture of all of it.
+    pub async fn picture(&self, file: &Path) {
+        program::capture(self.import(file)).await.ok();
+    }
+
+    /// The same without waiting for anything else, and without a word where it cannot be.
+    pub(super) fn picture_now(&self, file: &Path) {
+        let _ = self.import(file).output();
+    }
+
+    fn import(&self, file: &Path) -> Command {
+        let mut command = self.x("import", &["-window", "root"]);
+        command.arg(file);
+        command
+    }
+}
