@@ -92,6 +92,7 @@ impl Window {
 
     /// Waits until what is there has been drawn.
     pub async fn is_drawn(&self) {
+        self.is_at_rest().await;
         let script = "const done = arguments[arguments.length - 1]; \
                       requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 0)));";
         within("two frames", self.0.execute_async(script, Vec::new())).await.expect("a script runs");
@@ -184,8 +185,18 @@ impl Window {
         self.0.execute(script, Vec::new()).await.expect("a script runs")
     }
 
+    /// Waits until nothing moves or fades any more.
+    async fn is_at_rest(&self) {
+        let script = "return document.querySelector('[data-settled=false]') === null && \
+                      document.getAnimations().every((a) => \
+                        !(a instanceof CSSTransition) || a.playState !== 'running')";
+        eventually("the window is at rest", || async { (self.script(script).await == true).then_some(()) })
+            .await;
+    }
+
     /// Keeps a picture of what the window shows.
     pub async fn picture(&self, file: &Path) {
+        self.is_at_rest().await;
         let png = within("a picture", self.0.screenshot()).await.expect("the window can be drawn");
         std::fs::write(file, png).expect("the picture is written");
     }

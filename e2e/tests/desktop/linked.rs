@@ -5,7 +5,9 @@ use miid_e2e::chromium::Chromium;
 use miid_e2e::desktop::DesktopWallet;
 use miid_e2e::{Shop, World, eventually, on_sqlite};
 
-use crate::people::{asked, enrolled, is_signed_in, live_sessions, opened, sessions_become, tick, town};
+use crate::people::{
+    asked, asks_by_handle, enrolled, is_signed_in, live_sessions, opened, sessions_become, tick, town,
+};
 
 on_sqlite!(
     a_person_signs_in_with_one_click_on_the_page_and_one_in_the_wallet,
@@ -231,9 +233,11 @@ async fn a_rule_signs_in_at_a_known_service_without_a_question(world: World) {
     page.click("#sign-out").await;
     sessions_become(&shop, &gateway, 0).await;
     wallet.click("#tab-requests").await;
-    crate::people::asks_by_handle(&page, &shop, "alice").await;
+    let typed = Chromium::start_as(&world, "typed").await;
+    asks_by_handle(&typed, &shop, "alice").await;
     asked(&wallet).await;
     wallet.appears("#number").await;
     assert_eq!(live_sessions(&shop, &gateway).await, 0);
     page.close().await;
+    typed.close().await;
 }
