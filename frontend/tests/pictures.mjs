@@ -36,13 +36,12 @@ const browser = await chromium.launch({
 try {
   const jobs = [
     ...scenes.flatMap((scene) =>
-      [EN, KO].map((locale) => ({ name: scene.name, run: (pages) => draw(pages, scene, locale) })),
+      [EN, KO].map((locale) => ({ name: scene.name, run: () => draw(scene, locale) })),
     ),
     ...Object.entries(behaviours).map(([name, play]) => ({ name, run: () => behave(name, play) })),
   ].filter(({ name }) => name.includes(only));
   const worker = async () => {
-    const pages = new Map();
-    for (let job = jobs.shift(); job; job = jobs.shift()) await job.run(pages);
+    for (let job = jobs.shift(); job; job = jobs.shift()) await job.run();
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
 } finally {
@@ -53,9 +52,9 @@ console.log(failures.length === 0 ? "all well" : `${failures.length} failed`);
 process.exitCode = failures.length === 0 ? 0 : 1;
 
 /** Plays a scene once in a language, and looks at it in every way: reaching it takes longer than a picture. */
-async function draw(pages, scene, locale) {
+async function draw(scene, locale) {
   const base = `${scene.name}.${locale.slice(0, 2)}`;
-  await inKeptPage(pages, base, locale, scene.before, async (page, service) => {
+  await inOwnPage(base, locale, scene.before, async (page, service) => {
     await scene.play(page, service);
     await page.waitForSelector(`main[data-state="${scene.at}"]`);
     if (scene.focus)
@@ -77,54 +76,38 @@ async function draw(pages, scene, locale) {
 }
 
 async function behave(name, play) {
-  const page = await newPage({ viewport: WIDE, locale: "en-GB" }, { name });
+  const page = await newPage({ viewport: WIDE, locale: "en-GB" }, name);
   await inPage(page, name, {}, play);
   await page.context().close();
   console.log(`· ${name}`);
 }
 
-/** Runs `play` in this worker's page of that language, with nothing left of the scene before. */
-async function inKeptPage(pages, name, locale, before, play) {
-  if (!pages.has(locale)) {
-    const now = { name };
-    const page = await newPage({ viewport: WIDE, locale, reducedMotion: "reduce" }, now);
-    pages.set(locale, { page, now });
-  }
-  const { page, now } = pages.get(locale);
-  now.name = name;
-  await page.emulateMedia({ colorScheme: "light" });
-  await page.setViewportSize(WIDE);
-  // Out of the window: nothing is under a pointer that the scene before left behind.
+/**
+ * Runs `play` in a page of that language which is the scene's alone: a browser that asks whether to open the
+ * wallet takes the clicks of whatever comes next in the same tab.
+ */
+async function inOwnPage(name, locale, before, play) {
+  const page = await newPage({ viewport: WIDE, locale, reducedMotion: "reduce" }, name);
+  // Out of the window: nothing is under the pointer.
   await page.mouse.move(-1, -1);
-  const worked = await inPage(page, name, before, async (page, service) => {
-    await play(page, service);
-    await page.context().setOffline(false);
-    await page.context().clearCookies();
-    // The next service may come to have the same port.
-    await page.evaluate(() => {
-      localStorage.clear();
-      sessionStorage.clear();
-    });
-  });
-  if (worked) return;
-  pages.delete(locale);
+  await inPage(page, name, before, play);
   await page.context().close();
 }
 
-/** A page in a browser context of its own. What goes wrong in it is a failure of what `now` names. */
-async function newPage(options, now) {
+/** A page in a browser context of its own. What goes wrong in it is a failure of `name`. */
+async function newPage(options, name) {
   const context = await browser.newContext(options);
   const page = await context.newPage();
   page.setDefaultTimeout(10_000);
-  page.on("pageerror", (error) => failures.push(`${now.name}: ${error.message}`));
+  page.on("pageerror", (error) => failures.push(`${name}: ${error.message}`));
   page.on("console", (message) => {
     if (/Content.Security.Policy/i.test(message.text()))
-      failures.push(`${now.name}: ${message.text()}`);
+      failures.push(`${name}: ${message.text()}`);
   });
   return page;
 }
 
-/** Runs `play` on a fresh service, and says whether all went well. */
+/** Runs `play` on a fresh service. */
 async function inPage(page, name, before, play) {
   const service = await startMockService(here("../dist"));
   service.set(before ?? {});
@@ -132,10 +115,13 @@ async function inPage(page, name, before, play) {
     await page.goto(service.url);
     await page.waitForSelector('main:not([data-state="looking"])');
     await play(page, service);
-    return true;
   } catch (error) {
-    failures.push(`${name}: ${error.message}`);
-    return false;
+    const state = await page
+      .evaluate(
+        () => `${location.href}: ${document.querySelector("main")?.outerHTML.slice(0, 600)}`,
+      )
+      .catch(String);
+    failures.push(`${name}: ${error.message}\n  at ${state}`);
   } finally {
     // Whatever it still asks is asked of a service that is there.
     await page.goto("about:blank").catch(() => undefined);

@@ -112,6 +112,15 @@ impl Screen {
         titles
     }
 
+    /// The title of the window that the keys go to; empty while there is none.
+    pub async fn focused(&self) -> String {
+        program::capture(self.x("xdotool", &["getactivewindow", "getwindowname"]))
+            .await
+            .stdout
+            .trim()
+            .to_owned()
+    }
+
     /// Keeps a picture of all of it.
     pub async fn picture(&self, file: &Path) {
         program::capture(self.import(file)).await.ok();

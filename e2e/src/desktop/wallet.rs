@@ -95,6 +95,11 @@ impl Desktop {
     /// Closes the window, which has the focus, as a person does.
     pub async fn close_window(&self) {
         self.window_is_shown(true).await;
+        // A key that comes before the window manager has given the window the focus is lost.
+        eventually("the window has the focus", || async {
+            self.screen.focused().await.contains(TITLE).then_some(())
+        })
+        .await;
         self.screen.press(&["alt+F4"]).await;
         self.window_is_shown(false).await;
     }
