@@ -45,6 +45,9 @@ pub struct Rule {
     pub scopes: BTreeSet<String>,
     /// What may be shared.
     pub claims: BTreeSet<String>,
+    /// What may be asked for and stays unshared: the person saw it and left it out when the rule was made.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub withheld: BTreeSet<String>,
     /// Since when.
     pub made_at: Timestamp,
     /// Not at this moment any more.
@@ -68,6 +71,9 @@ pub struct NewRule {
     pub scopes: BTreeSet<String>,
     /// What may be shared.
     pub claims: BTreeSet<String>,
+    /// What may be asked for and stays unshared.
+    #[serde(default)]
+    pub withheld: BTreeSet<String>,
     /// For how long from now.
     pub days: u32,
 }
@@ -101,7 +107,9 @@ impl NewRule {
         let proper = |names: &BTreeSet<String>, is_name: fn(&str) -> bool| {
             names.len() <= text::MAX_NAMES && names.iter().all(|name| is_name(name))
         };
-        if !proper(&self.scopes, text::is_scope) || !proper(&self.claims, text::is_claim_name) {
+        let claims_are_proper =
+            [&self.claims, &self.withheld].into_iter().all(|names| proper(names, text::is_claim_name));
+        if !proper(&self.scopes, text::is_scope) || !claims_are_proper {
             return Err(RuleError::Names);
         }
         check_service_name(&self.service_name)?;
@@ -109,6 +117,7 @@ impl NewRule {
             kind: self.kind,
             service_name: self.service_name,
             scopes: self.scopes,
+            withheld: self.withheld.difference(&self.claims).cloned().collect(),
             claims: self.claims,
             made_at: now,
             until: now.plus(Lifetime::from_secs(i64::from(self.days) * 86_400)),
@@ -194,19 +203,19 @@ pub fn decide(request: &Request, known: Circumstances<'_>) -> Verdict {
         return Verdict::Ask;
     }
     let has_value = |claim: &&String| known.profile.value(claim).is_some();
+    let shared: BTreeSet<String> =
+        says.claims.iter().filter(|claim| rule.claims.contains(*claim)).cloned().collect();
     let may_act = rule.kind == Kind::OneClick
         && says.binding == Binding::Linked
         && says.risk == Risk::Normal
         && known.signed_in_before
         && says.scopes.iter().all(|scope| rule.scopes.contains(scope))
-        && says.claims.iter().all(|claim| rule.claims.contains(claim))
-        && says.claims.iter().all(|claim| has_value(&claim));
+        && says.claims.iter().all(|claim| shared.contains(claim) || rule.withheld.contains(claim))
+        && shared.iter().all(|claim| has_value(&claim));
     if may_act {
-        let share = says.claims.iter().cloned().collect();
-        return Verdict::ApproveAlone(Approval { share, ..Approval::default() });
+        return Verdict::ApproveAlone(Approval { share: shared, ..Approval::default() });
     }
-    let ticked = says.claims.iter().filter(|claim| rule.claims.contains(*claim)).filter(has_value);
-    Verdict::Prefill(ticked.cloned().collect())
+    Verdict::Prefill(shared.iter().filter(has_value).cloned().collect())
 }
 
 #[cfg(test)]

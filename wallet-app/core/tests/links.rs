@@ -200,7 +200,7 @@ async fn a_wallet_that_comes_back_finds_the_way_back_in_the_list() {
 fn rule(kind: Kind) -> NewRule {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let (scopes, claims) = (names(&["profile", "email"]), names(&["name"]));
-    NewRule { kind, service_name: "Demo Shop".into(), scopes, claims, days: 30 }
+    NewRule { kind, service_name: "Demo Shop".into(), scopes, claims, withheld: names(&[]), days: 30 }
 }
 
 fn has_signed_in(gateway: &Scripted, memory: &PassingMemory) {

@@ -166,6 +166,9 @@ pub(crate) struct RuleArgs {
     /// What may be shared, with commas
     #[arg(long, value_delimiter = ',', value_name = "CLAIMS")]
     pub(crate) claims: Vec<String>,
+    /// What may be asked for and stays unshared, with commas
+    #[arg(long, value_delimiter = ',', value_name = "CLAIMS")]
+    pub(crate) withheld: Vec<String>,
     /// For how long, in days
     #[arg(long, default_value_t = 30, value_name = "DAYS")]
     pub(crate) days: u32,

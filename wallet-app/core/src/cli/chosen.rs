@@ -85,6 +85,7 @@ fn add(chosen: &Chosen, rule: &RuleArgs, words: Words) -> Result<(), Failure> {
         service_name: rule.name.clone().unwrap_or_else(|| rule.service.to_string()),
         scopes: rule.scopes.iter().cloned().collect(),
         claims: rule.claims.iter().cloned().collect(),
+        withheld: rule.withheld.iter().cloned().collect(),
         days: rule.days,
     };
     let made = new.made(SystemClock.now())?;

@@ -111,7 +111,8 @@ impl Desk {
         let is_shown = |text: &str| yes.digest.as_deref().is_none_or(|digest| digest == text);
         let shown =
             shown.into_iter().find(|shown| shown.request.challenge_id == id && is_shown(&shown.digest));
-        let service = shown.ok_or(Fault::UnknownRequest)?.request.service;
+        let asked = shown.ok_or(Fault::UnknownRequest)?.request;
+        let service = asked.service;
         let approval = Approval {
             match_code: yes.match_code.clone(),
             scopes: Some(yes.scopes.clone()),
@@ -131,6 +132,7 @@ impl Desk {
             inner.not_kept(&running, &error);
         }
         if let Some(wish) = yes.rule {
+            let withheld = asked.claims.into_iter().filter(|name| !yes.share.contains_key(name)).collect();
             let draft = super::RuleDraft {
                 service_id: service.id.to_string(),
                 kind: wish.kind,
@@ -138,7 +140,7 @@ impl Desk {
                 claims: yes.share.into_keys().collect(),
                 days: wish.days,
             };
-            if let Err(error) = inner.set_rule(&running, Some(service.name), draft).await {
+            if let Err(error) = inner.set_rule(&running, Some(service.name), draft, withheld).await {
                 inner.not_kept(&running, &error);
             }
         }

@@ -1,5 +1,7 @@
 //! What the person allows in advance, and whom they do not want to hear.
 
+use std::collections::BTreeSet;
+
 use miid_protocol::ClientId;
 use serde::Deserialize;
 
@@ -30,7 +32,7 @@ impl Desk {
     /// Makes a rule, in place of an earlier one for the same service.
     pub async fn add_rule(&self, wallet: &str, draft: RuleDraft) -> Result<(), Fault> {
         let running = self.inner.running(wallet)?;
-        self.inner.set_rule(&running, None, draft).await
+        self.inner.set_rule(&running, None, draft, BTreeSet::new()).await
     }
 
     /// Takes a rule away; none there is fine.
@@ -47,12 +49,14 @@ impl Desk {
 }
 
 impl Inner {
-    /// Makes a rule. `name` is what the service is called, where the caller knows.
+    /// Makes a rule. `name` is what the service is called, where the caller knows; `withheld` is what the person
+    /// was asked for and left out.
     pub(super) async fn set_rule(
         self: &std::sync::Arc<Self>,
         running: &Running,
         name: Option<String>,
         draft: RuleDraft,
+        withheld: BTreeSet<String>,
     ) -> Result<(), Fault> {
         let id = service(&draft.service_id)?;
         let service_name = name.unwrap_or_else(|| self.name_of(running, &id));
@@ -64,6 +68,7 @@ impl Inner {
             service_name,
             scopes: draft.scopes.into_iter().collect(),
             claims: draft.claims.into_iter().collect(),
+            withheld,
             days: draft.days,
         };
         running.wallet.add_rule(&id, rule).await?;

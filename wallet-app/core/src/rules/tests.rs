@@ -22,6 +22,7 @@ fn rule(kind: Kind) -> Rule {
         service_name: "Demo Shop".into(),
         scopes: names(&["profile", "email"]),
         claims: names(&["name", "email"]),
+        withheld: BTreeSet::new(),
         days: 30,
     };
     new.made(T).expect("a rule")
@@ -58,6 +59,20 @@ fn exactly_what_was_allowed_is_answered_alone() {
         says.claims = vec![];
     });
     assert!(matches!(verdict(&fewer, Some(&rule(Kind::OneClick)), true, T), Verdict::ApproveAlone(_)));
+}
+
+#[test]
+fn what_was_left_out_when_the_rule_was_made_may_be_asked_for_and_stays_out() {
+    let mut new = as_new(rule(Kind::OneClick));
+    new.claims = names(&["name"]);
+    // Shared and withheld at once is shared; what the profile does not know is no obstacle where it is withheld.
+    new.withheld = names(&["name", "email", "phone"]);
+    let rule = new.made(T).expect("a rule");
+    let asked = request(|says| says.claims = vec!["name".into(), "email".into(), "phone".into()]);
+    let Verdict::ApproveAlone(approval) = verdict(&asked, Some(&rule), true, T) else { panic!("asked") };
+    assert_eq!(approval.share, names(&["name"]));
+    let more = request(|says| says.claims = vec!["name".into(), "email".into(), "age".into()]);
+    assert_eq!(verdict(&more, Some(&rule), true, T), Verdict::Prefill(names(&["name"])));
 }
 
 #[test]
@@ -116,6 +131,7 @@ fn rules_and_mutes_are_bounded() {
         new.made(T).expect_err("refused")
     };
     assert_eq!(bad(&|new| new.claims = names(&["Name"])), RuleError::Names);
+    assert_eq!(bad(&|new| new.withheld = names(&["Name"])), RuleError::Names);
     assert_eq!(bad(&|new| new.scopes = (0..21).map(|i| format!("s{i}")).collect()), RuleError::Names);
     assert_eq!(bad(&|new| new.service_name = "\u{202e}pohS".into()), RuleError::ServiceName);
     for (minutes, good) in [(0, false), (1, true), (MAX_MUTE_MINUTES, true), (MAX_MUTE_MINUTES + 1, false)] {
@@ -126,8 +142,8 @@ fn rules_and_mutes_are_bounded() {
 }
 
 fn as_new(rule: Rule) -> NewRule {
-    let Rule { kind, service_name, scopes, claims, .. } = rule;
-    NewRule { kind, service_name, scopes, claims, days: 30 }
+    let Rule { kind, service_name, scopes, claims, withheld, .. } = rule;
+    NewRule { kind, service_name, scopes, claims, withheld, days: 30 }
 }
 
 fn some_names() -> impl Strategy<Value = BTreeSet<String>> {
@@ -137,12 +153,13 @@ fn some_names() -> impl Strategy<Value = BTreeSet<String>> {
 
 fn some_rule() -> impl Strategy<Value = Rule> {
     let kind = prop_oneof![Just(Kind::OneClick), Just(Kind::Prefill)];
-    (kind, some_names(), some_names(), -400i64..400, -400i64..400).prop_map(
-        |(kind, scopes, claims, from, to)| Rule {
+    (kind, some_names(), some_names(), some_names(), -400i64..400, -400i64..400).prop_map(
+        |(kind, scopes, claims, withheld, from, to)| Rule {
             kind,
             service_name: "Demo Shop".into(),
             scopes,
             claims,
+            withheld,
             made_at: later(from),
             until: later(to),
             used: 0,
@@ -173,10 +190,12 @@ proptest! {
             let rule = rule.expect("a rule");
             prop_assert!(!addressed && !step_up && before);
             prop_assert!(rule.kind == Kind::OneClick && rule.made_at <= later(now) && later(now) < rule.until);
-            prop_assert!(scopes.is_subset(&rule.scopes) && claims.is_subset(&rule.claims));
+            let agreed: BTreeSet<String> = rule.claims.union(&rule.withheld).cloned().collect();
+            prop_assert!(scopes.is_subset(&rule.scopes) && claims.is_subset(&agreed));
             prop_assert!(approval.match_code.is_none() && approval.values.is_empty());
-            // What it shares is what was asked, all of it from the profile: it can be signed as it is.
-            prop_assert_eq!(&approval.share, &claims);
+            // What it shares is what was asked and ticked, all of it from the profile: it can be signed as it is.
+            let ticked: BTreeSet<String> = claims.intersection(&rule.claims).cloned().collect();
+            prop_assert_eq!(&approval.share, &ticked);
             prop_assert!(crate::policy::grant(&request, &profile(), &approval).is_ok());
         } else if let Verdict::Prefill(share) = verdict {
             let rule = rule.expect("a rule");

@@ -387,6 +387,7 @@ fn what_is_kept_about_services_is_bounded() {
         service_name: "Shop".into(),
         scopes: Default::default(),
         claims: Default::default(),
+        withheld: Default::default(),
         days: 1,
     };
     let rule = rule.made(at(0)).expect("a rule");
