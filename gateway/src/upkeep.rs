@@ -93,6 +93,9 @@ async fn remains(app: &App) {
             Ok(deleted) => tracing::debug!(deleted, "deleted what nobody needs any more"),
             Err(error) => tracing::debug!(%error, "leftovers stay for the next time"),
         }
+        if let Err(error) = app.store.sweep_presence().await {
+            tracing::debug!(%error, "what services said about open pages stays for the next time");
+        }
         let counted = async { app.store.read().await?.count_proofs().await };
         if let Ok(proofs) = counted.await {
             app.proofs.store(proofs, Ordering::Relaxed);
