@@ -118,6 +118,13 @@ async fn seconds(app: &App) {
     }
 }
 
+/// Reads services and keys again, because somebody named a key that is not known here.
+pub(crate) async fn reload_control(app: &App) -> Result<(), StoreError> {
+    let access_ttl = app.settings.lifetimes.access_ttl;
+    app.set_control(read_control(&app.store, &app.keys, &app.issuer, access_ttl).await?);
+    Ok(())
+}
+
 async fn look_at_control(app: &App, known: &mut Option<i64>) -> Result<(), StoreError> {
     let version = app.store.read().await?.control_version().await?;
     if *known != Some(version) {
