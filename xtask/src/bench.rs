@@ -16,7 +16,7 @@ pub(crate) struct Options {
 
 /// Builds and measures.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    setup::run(&[Purpose::Build, Purpose::Database])?;
+    setup::run(&[Purpose::Build, Purpose::Database, Purpose::Bench])?;
     say::step("Building the release programs");
     process::run(process::command("cargo").args([
         "build",

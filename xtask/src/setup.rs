@@ -20,6 +20,8 @@ pub(crate) enum Purpose {
     Database,
     /// Fuzzing the parsers.
     Fuzz,
+    /// What benches compare with.
+    Bench,
 }
 
 impl Purpose {
@@ -40,7 +42,7 @@ struct Need {
 /// The oldest Node that Vite runs on.
 const NODE: (u32, u32) = (20, 19);
 
-const NEEDS: [Need; 8] = [
+const NEEDS: [Need; 9] = [
     Need {
         purpose: Purpose::Build,
         name: "a C compiler",
@@ -84,6 +86,12 @@ const NEEDS: [Need; 8] = [
         name: "setpriv, to start PostgreSQL as another user than root",
         packages: &["util-linux"],
         is_there: || !nix::unistd::geteuid().is_root() || path::program(&["setpriv"]).is_some(),
+    },
+    Need {
+        purpose: Purpose::Bench,
+        name: "haproxy, which the edge is compared with",
+        packages: &["haproxy", "openssl"],
+        is_there: || Path::new("/usr/sbin/haproxy").exists() || path::program(&["haproxy"]).is_some(),
     },
     Need {
         purpose: Purpose::Fuzz,
