@@ -52,6 +52,7 @@ pub(crate) async fn serve(edge: Arc<Edge>, mut socket: TcpStream, peer: SocketAd
         let io = TokioIo::new(Prefixed { first, socket });
         let mut connection = pin!(builder.serve_connection(io, service));
         tokio::select! {
+            biased;
             _ = &mut connection => return,
             () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
         }
@@ -67,6 +68,7 @@ pub(crate) async fn serve(edge: Arc<Edge>, mut socket: TcpStream, peer: SocketAd
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD + 8192);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(gate), service).with_upgrades());
         tokio::select! {
+            biased;
             _ = &mut connection => return,
             () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
         }

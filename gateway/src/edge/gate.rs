@@ -18,6 +18,7 @@ use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
 use super::head::{self, Framing, MAX_HEAD, Wrong};
+use super::socket;
 
 /// Read at once.
 const READ: usize = 16 * 1024;
@@ -364,7 +365,7 @@ impl AsyncWrite for Gate {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        let written = socket::write(&mut self.socket, cx, bufs);
         self.watch(cx, written)
     }
 

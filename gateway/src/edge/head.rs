@@ -166,11 +166,9 @@ impl<'h> Fields<'h> {
         }
         let colon = line.iter().position(|byte| *byte == b':').ok_or(Wrong::Character)?;
         let name = &line[..colon];
-        if name.iter().any(|byte| matches!(byte, b' ' | b'\t')) {
-            return Err(Wrong::Folded);
-        }
         if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-            return Err(Wrong::Character);
+            let spaced = name.iter().any(|byte| matches!(byte, b' ' | b'\t'));
+            return Err(if spaced { Wrong::Folded } else { Wrong::Character });
         }
         let value = line[colon + 1..].trim_ascii();
         if value.iter().any(|byte| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f) {
@@ -217,8 +215,25 @@ fn has_word(value: &[u8], wanted: &[u8]) -> bool {
 }
 
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN[usize::from(byte)]
 }
+
+/// Looked up, since every byte of every name is: a comparison with each of them took as long as all the rest.
+static TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut i = 0;
+    while i < others.len() {
+        table[others[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
 
 /// The length that a chunk's first line says; its extensions are for nobody (RFC 9112, section 7.1.1).
 pub(crate) fn chunk_size(line: &[u8]) -> Result<u64, Wrong> {

@@ -104,6 +104,7 @@ fn work(
                     let (edge, stop, now) = (edge.clone(), stop.clone(), now.clone());
                     open.spawn(async move {
                         tokio::select! {
+                            biased;
                             () = connection::serve(edge, socket, peer, stop) => {}
                             () = now.cancelled() => {}
                         }

@@ -34,6 +34,7 @@ mod refusal;
 mod request_body;
 mod response_body;
 pub mod route;
+mod socket;
 mod tunnel;
 mod upstream;
 

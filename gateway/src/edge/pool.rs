@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::request_body::RequestBody;
 use super::route::Upstream;
+use super::socket::Socket;
 
 /// Idle connections of one worker to one upstream.
 const MAX_IDLE: usize = 128;
@@ -28,7 +29,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// A connection of HTTP/1 and what speaks over it.
 pub(crate) struct Link {
     pub(crate) sender: http1::SendRequest<RequestBody>,
-    pub(crate) connection: Pin<Box<http1::Connection<TokioIo<TcpStream>, RequestBody>>>,
+    pub(crate) connection: Pin<Box<http1::Connection<TokioIo<Socket>, RequestBody>>>,
     address: Arc<str>,
     /// Whether a request went over it before: only then may it be found closed by surprise.
     pub(crate) used: bool,
@@ -81,7 +82,7 @@ impl Link {
     /// A new connection.
     pub(crate) async fn open(upstream: &Upstream, within: Duration) -> Result<Self, ConnectError> {
         let socket = connect(upstream, within).await?;
-        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(socket)).await?;
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(Socket(socket))).await?;
         Ok(Self { sender, connection: Box::pin(connection), address: upstream.address.clone(), used: false })
     }
 
