@@ -54,6 +54,15 @@ async fn bodies_go_through_whole_in_both_framings(world: World) {
         let answer = connection.rest().await;
         assert!(answer.contains(&digest), "{answer}");
     }
+    // A body may take longer than the answer after it (1 s here), as long as more of it comes.
+    let mut connection = edge.connect().await;
+    connection.write(b"POST /pub/x HTTP/1.1\r\nHost: a\r\nContent-Length: 15\r\n\r\n").await;
+    let mut pace = tokio::time::interval(Duration::from_millis(120));
+    for _ in 0..15 {
+        pace.tick().await;
+        connection.write(b"x").await;
+    }
+    assert!(connection.until("\"HTTP/1.1\"}").await.contains("\"length\":15"));
     // Nothing is waited for: half of a body arrives while the other half is not there.
     let mut connection = edge.connect().await;
     connection

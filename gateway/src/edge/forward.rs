@@ -78,8 +78,8 @@ impl Outgoing<'_> {
         let mut fresh = false;
         loop {
             let Some((chosen, upstream)) = route.choose(&tried) else { return Err(Refusal::NoUpstream) };
-            let within = bounded(route.timeouts.first_byte, deadline);
-            let (failed, well) = match attempt(route, upstream, request_now, within, fresh).await {
+            let patience = Patience { first_byte: route.timeouts.first_byte, deadline, fate: &fate };
+            let (failed, well) = match attempt(route, upstream, request_now, patience, fresh).await {
                 Ok((mut response, link)) => {
                     upstream.well.answered();
                     route.metrics().upstream.record(begun.elapsed().as_secs_f64());
@@ -134,11 +134,11 @@ async fn attempt(
     route: &Route,
     upstream: &Upstream,
     request: Request<RequestBody>,
-    within: Duration,
+    patience: Patience<'_>,
     fresh: bool,
 ) -> Result<(Response<Incoming>, Option<Link>), Failed> {
     if route.protocol == Protocol::H2c {
-        return attempt_shared(route, upstream, request, within).await;
+        return attempt_shared(route, upstream, request, patience).await;
     }
     let idle = if fresh { None } else { Link::idle(upstream) };
     let mut link = match idle {
@@ -151,22 +151,19 @@ async fn attempt(
     let Some(Link { sender, used, .. }) = &mut link else { return Err(Failed::Lost(Refusal::BadGateway)) };
     let used = *used;
     let mut answer = pin!(sender.try_send_request(request));
-    let mut timeout = pin!(tokio::time::sleep(within));
-    let answered = poll_fn(|cx| {
-        if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
-            return Poll::Ready(Some(answered));
-        }
-        if let Some(open) = &mut link
-            && open.connection.as_mut().poll(cx).is_ready()
-        {
-            link = None;
-        }
-        if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
-            return Poll::Ready(Some(answered));
-        }
-        timeout.as_mut().poll(cx).map(|()| None)
-    })
-    .await;
+    let answered = patience
+        .wait(poll_fn(|cx| {
+            if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
+                return Poll::Ready(answered);
+            }
+            if let Some(open) = &mut link
+                && open.connection.as_mut().poll(cx).is_ready()
+            {
+                link = None;
+            }
+            answer.as_mut().poll(cx)
+        }))
+        .await;
     match answered {
         Some(Ok(response)) => Ok((response, link)),
         Some(Err(error)) => Err(failed(upstream, error, used)),
@@ -179,7 +176,7 @@ async fn attempt_shared(
     route: &Route,
     upstream: &Upstream,
     request: Request<RequestBody>,
-    within: Duration,
+    patience: Patience<'_>,
 ) -> Result<(Response<Incoming>, Option<Link>), Failed> {
     let (mut sender, used) = match pool::shared(upstream, route.timeouts.connect).await {
         Ok(found) => found,
@@ -188,10 +185,10 @@ async fn attempt_shared(
     if sender.ready().await.is_err() {
         return Err(Failed::Unsent(Box::new(request), Refusal::NoUpstream));
     }
-    match tokio::time::timeout(within, sender.try_send_request(request)).await {
-        Ok(Ok(response)) => Ok((response, None)),
-        Ok(Err(error)) => Err(failed(upstream, error, used)),
-        Err(_) => Err(Failed::Lost(Refusal::Timeout)),
+    match patience.wait(sender.try_send_request(request)).await {
+        Some(Ok(response)) => Ok((response, None)),
+        Some(Err(error)) => Err(failed(upstream, error, used)),
+        None => Err(Failed::Lost(Refusal::Timeout)),
     }
 }
 
@@ -237,9 +234,30 @@ fn is_idempotent(method: &Method) -> bool {
     )
 }
 
-/// The time that is left for one thing.
-fn bounded(time: Duration, deadline: Option<Instant>) -> Duration {
-    deadline.map_or(time, |deadline| time.min(deadline.saturating_duration_since(Instant::now())))
+/// How long an answer is waited for: from the last piece of the request's body on, and not beyond the deadline.
+#[derive(Clone, Copy)]
+struct Patience<'f> {
+    first_byte: Duration,
+    deadline: Option<Instant>,
+    fate: &'f Fate,
+}
+
+impl Patience<'_> {
+    async fn wait<T>(self, answer: impl Future<Output = T>) -> Option<T> {
+        let mut answer = pin!(answer);
+        loop {
+            let pieces = self.fate.pieces();
+            let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let time = left.map_or(self.first_byte, |left| left.min(self.first_byte));
+            match tokio::time::timeout(time, answer.as_mut()).await {
+                Ok(answer) => return Some(answer),
+                Err(_) if left.is_some_and(|left| left <= time) || self.fate.pieces() == pieces => {
+                    return None;
+                }
+                Err(_) => {}
+            }
+        }
+    }
 }
 
 pub(crate) fn version(protocol: Protocol) -> Version {
