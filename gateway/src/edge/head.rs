@@ -218,7 +218,7 @@ fn is_token(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
-/// Looked up, since every byte of every name is: a comparison with each of them took as long as all the rest.
+/// Looked up, since every byte of every name is.
 static TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let others = b"!#$%&'*+-.^_`|~";

@@ -1,5 +1,5 @@
 //! A public key that many signatures are checked against. The same equation as `verify_strict` of ed25519-dalek,
-//! with a table of the key's multiples made once: what that does for every signature anew is most of its cost.
+//! with a table of the key's multiples that is made once, as there is one for the base point.
 
 use curve25519_dalek::constants::ED25519_BASEPOINT_TABLE;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsBasepointTable};
