@@ -70,6 +70,14 @@ impl Gateway {
         Self::launch(world, name, issuer, port, database, data_dir, self.flags.clone()).await
     }
 
+    /// The same with flags of its own, where instances must differ.
+    pub async fn another_with(&self, name: &str, flags: &[&str]) -> Self {
+        let (world, database) = (&self.world, self.database.clone());
+        let (issuer, data_dir) = (self.at.issuer.clone(), self.data_dir.clone());
+        let flags = flags.iter().map(ToString::to_string).collect();
+        Self::launch(world, name, issuer, Arc::new(Port::take()), database, data_dir, flags).await
+    }
+
     /// The same, as on another machine: a data dir of its own, and the keys from a file.
     pub async fn another_elsewhere(&self, name: &str) -> Self {
         let world = &self.world;

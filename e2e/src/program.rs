@@ -132,6 +132,11 @@ impl Program {
         eventually(&what, || std::future::ready(child.try_wait().expect("a child can be waited for"))).await
     }
 
+    /// Its process id. What is started is `setpriv`, which becomes the program.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child can be waited for").is_none()

@@ -58,6 +58,12 @@ pub struct Settings {
     /// Address to serve metrics on (Prometheus)
     #[arg(long, env = "MIID_GATEWAY_METRICS_LISTEN", value_name = "ADDR")]
     pub metrics_listen: Option<SocketAddr>,
+    /// Address to let API calls through on, by the routes in the configuration file
+    #[arg(long, env = "MIID_GATEWAY_EDGE_LISTEN", value_name = "ADDR")]
+    pub edge_listen: Option<SocketAddr>,
+    /// The configuration file, read again on SIGHUP for its routes.
+    #[arg(skip)]
+    pub config_file: Option<PathBuf>,
     /// Write logs as JSON
     #[arg(long, env = "MIID_GATEWAY_LOG_JSON")]
     pub log_json: bool,
@@ -154,6 +160,9 @@ pub struct Bounds {
     /// Open connections in all
     #[arg(long, env = "MIID_GATEWAY_MAX_CONNECTIONS", default_value_t = 18_000, value_name = "N")]
     pub max_connections: usize,
+    /// Open connections at the edge
+    #[arg(long, env = "MIID_GATEWAY_EDGE_CONNECTIONS", default_value_t = 10_000, value_name = "N")]
+    pub edge_connections: usize,
     /// Proofs remembered; at the bound wallets are told to come back, and none is forgotten early
     #[arg(long, env = "MIID_GATEWAY_MAX_PROOFS", default_value_t = 5_000_000, value_name = "N")]
     pub max_proofs: i64,
@@ -278,6 +287,10 @@ fn with_defaults(command: clap::Command, path: &std::path::Path) -> Result<clap:
         .map_err(|source| ConfigError::Toml { path: path.to_owned(), source: Box::new(source) })?;
     let mut defaults: Vec<(String, Vec<String>)> = Vec::new();
     for (name, value) in table {
+        // The edge's routes are a table of their own: crate::edge::config.
+        if name == "edge" {
+            continue;
+        }
         let name = name.replace('_', "-");
         let known = command
             .find_subcommand("serve")

@@ -16,9 +16,13 @@ fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Serve(settings) => server::serve(*settings, server::stop_signal()).await,
+            Command::Serve(mut settings) => {
+                settings.config_file = cli.config;
+                server::serve(*settings, server::stop_signal()).await
+            }
             Command::Service(command) => cli::service(command).await,
             Command::Keys(command) => cli::keys(command).await,
+            Command::Config(command) => cli::config(command, cli.config.as_deref()),
         }
     });
     match result {

@@ -24,7 +24,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::edge::{self, Edge};
 use crate::http::{self, AppState, Peer};
+use crate::leases::Leases;
 use crate::store::Store;
 use crate::streams::EventStream;
 use crate::{cli, keys, streams, takeover, upkeep};
@@ -39,6 +41,10 @@ const CONNECTION_BUFFER: usize = 8 * 1024;
 /// Serves until `stop` is there, then ends streams, lets requests finish, and returns.
 pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     init_logs(settings.log_json);
+    let edge = match settings.edge_listen {
+        Some(address) => Some((bind(address).await?, routes(&settings)?)),
+        None => None,
+    };
     let listener = bind(settings.listen).await?;
     let address = listener.local_addr()?;
     let issuer = match settings.issuer.clone() {
@@ -80,6 +86,16 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> anyhow
     tracing::info!(%address, issuer = %app.issuer, "serving");
 
     let serving = CancellationToken::new();
+    let mut edge_ends = None;
+    if let Some((listener, table)) = edge {
+        say(&format!("edge on http://{}", listener.local_addr()?))?;
+        let leases = Leases::new(app.store.clone());
+        let config = app.settings.config_file.clone();
+        let edge = Edge::new(app.clone(), leases, table, config, serving.clone());
+        background.spawn(edge::watch_over(edge.clone(), stopping.clone()));
+        let (bound, grace) = (app.settings.bounds.edge_connections, app.settings.grace());
+        edge_ends = Some(tokio::spawn(edge::start(edge, listener, bound, serving.clone(), grace)));
+    }
     let connections = tokio::spawn(accept(
         listener,
         http::router(app.clone()),
@@ -90,8 +106,12 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> anyhow
     stop.await;
     tracing::info!("stopping");
     app.draining.store(true, Ordering::Relaxed);
-    app.store.hub().close();
     serving.cancel();
+    if let Some(edge) = edge_ends {
+        // Its leases are told of ends through the hub: that closes when nothing hangs on them any more.
+        edge.await??;
+    }
+    app.store.hub().close();
     let _ = connections.await;
     stopping.cancel();
     background.close();
@@ -99,6 +119,15 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> anyhow
     app.store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The edge's routes, without which its listener would be of no use.
+fn routes(settings: &Settings) -> anyhow::Result<crate::edge::route::Table> {
+    let file = settings.config_file.as_deref();
+    let file = file.context("--edge-listen needs a configuration file with routes (--config)")?;
+    let table = crate::edge::config::read(file)?;
+    anyhow::ensure!(!table.is_empty(), "{} has no [[edge.route]]", file.display());
+    Ok(table)
 }
 
 /// SIGTERM or Ctrl-C.

@@ -93,6 +93,9 @@ async fn remains(app: &App) {
             Ok(deleted) => tracing::debug!(deleted, "deleted what nobody needs any more"),
             Err(error) => tracing::debug!(%error, "leftovers stay for the next time"),
         }
+        if let Err(error) = app.store.sweep_presence().await {
+            tracing::debug!(%error, "what services said about open pages stays for the next time");
+        }
         let counted = async { app.store.read().await?.count_proofs().await };
         if let Ok(proofs) = counted.await {
             app.proofs.store(proofs, Ordering::Relaxed);
@@ -113,6 +116,13 @@ async fn seconds(app: &App) {
         }
         rotate_keys(app).await;
     }
+}
+
+/// Reads services and keys again, because somebody named a key that is not known here.
+pub(crate) async fn reload_control(app: &App) -> Result<(), StoreError> {
+    let access_ttl = app.settings.lifetimes.access_ttl;
+    app.set_control(read_control(&app.store, &app.keys, &app.issuer, access_ttl).await?);
+    Ok(())
 }
 
 async fn look_at_control(app: &App, known: &mut Option<i64>) -> Result<(), StoreError> {

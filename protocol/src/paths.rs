@@ -24,6 +24,10 @@ pub const TOKEN_REVOKE: &str = "/v1/token/revoke";
 pub const USERINFO: &str = "/v1/userinfo";
 /// Service → gateway: end a session.
 pub const SESSION_BY_ID: &str = "/v1/sessions/{id}";
+/// Service → gateway: which sessions have an open page or socket at one of its instances.
+pub const SERVICE_PRESENCE: &str = "/v1/service/presence";
+/// Service → gateway: whether a person is connected now.
+pub const SESSIONS_ACTIVE: &str = "/v1/sessions/active";
 /// RFC 7517.
 pub const JWKS: &str = "/.well-known/jwks.json";
 /// RFC 8414.

@@ -424,3 +424,81 @@ pub struct UserInfo {
     /// Always false: claims are self-attested.
     pub claims_verified: bool,
 }
+/// `PUT /v1/service/presence`: which sessions have an open page or socket at one instance of a service. It
+/// counts until the instance has not been heard of for [`PRESENCE_TTL_S`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PresenceReport {
+    /// The instance: 16 to 64 of a-z A-Z 0-9 _ -, random at each start.
+    pub holder: String,
+    /// Whether what this instance said before is over: what is opened here is all there is.
+    #[serde(default)]
+    pub reset: bool,
+    /// Sessions of which the first stream or socket was opened; at most [`PRESENCE_BATCH`].
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub opened: Vec<SessionId>,
+    /// Sessions of which the last one was closed; at most [`PRESENCE_BATCH`].
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub closed: Vec<SessionId>,
+}
+
+/// Sessions in one report.
+pub const PRESENCE_BATCH: usize = 500;
+/// An instance that has not been heard of for so long has no open sockets.
+pub const PRESENCE_TTL_S: i64 = 15;
+
+/// What the gateway knows of the instance that reports.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PresenceAnswer {
+    /// False where nothing earlier of it is known any more: nothing was changed, and all of it must be said
+    /// again, with `reset`.
+    pub known: bool,
+    /// Report again within so many seconds, changes or not.
+    pub ttl_s: i64,
+}
+
+/// `POST /v1/sessions/active`: exactly one of both.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AskActive {
+    /// An access token of this service: its session must be connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The person, at this service: any session of theirs may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+}
+
+/// Why somebody is connected, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ActiveReason {
+    /// A page or socket of the session is open.
+    Connected,
+    /// The session lives, and nothing of it is open.
+    NotConnected,
+    /// There is no such session, or it ended.
+    NoSession,
+}
+
+/// Whether a person is connected now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Activity {
+    /// Whether.
+    pub active: bool,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub since: Option<Timestamp>,
+    /// Why.
+    pub reason: ActiveReason,
+    /// The session that is connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub session_id: Option<SessionId>,
+}

@@ -7,8 +7,8 @@ use miid_protocol::paths;
 use miid_protocol::problem::{ErrorCode, Problem};
 use miid_protocol::secret::{ClientSecret, ResponseCode, Secret};
 use miid_protocol::service::{
-    Challenge, ChallengeList, CreateChallenge, Introspection, ServiceSessionList, TokenRequest,
-    TokenResponse, TokenSubject, Withdraw,
+    Challenge, ChallengeList, CreateChallenge, Introspection, PresenceAnswer, PresenceReport,
+    ServiceSessionList, TokenRequest, TokenResponse, TokenSubject, Withdraw,
 };
 use miid_protocol::{ChallengeId, ClientId, Issuer, SessionId, json};
 use reqwest::{Method, RequestBuilder, Response};
@@ -133,6 +133,14 @@ impl Gateway {
     pub(crate) async fn introspect(&self, token: &str) -> Result<Introspection, GatewayError> {
         let body = TokenSubject { token: token.to_owned(), token_type_hint: None };
         self.call(Method::POST, paths::TOKEN_INTROSPECT.to_owned(), Some(&body)).await
+    }
+
+    /// Says which sessions are connected here.
+    pub(crate) async fn report_presence(
+        &self,
+        report: &PresenceReport,
+    ) -> Result<PresenceAnswer, GatewayError> {
+        self.call(Method::PUT, paths::SERVICE_PRESENCE.to_owned(), Some(report)).await
     }
 
     /// Ends a session; one that is not there has ended.

@@ -67,6 +67,7 @@ mod gateway;
 mod housekeeping;
 mod link;
 mod logins;
+mod presence;
 mod seal;
 mod sessions;
 mod store;

@@ -19,13 +19,14 @@ use crate::cookies::Cookies;
 use crate::gateway::Gateway;
 use crate::link::{Link, Looks, OneAtATime, Recent};
 use crate::outside::Outside;
+use crate::presence::Presence;
 use crate::refusal::Refusal;
 use crate::return_page::ReturnPage;
 use crate::seal::{KeyError, Keys};
 use crate::signed_in::{AccessToken, SignedIn};
 use crate::store::{OpenError, Store};
 use crate::wakes::Wakes;
-use crate::{events, housekeeping, return_page, routes, serve};
+use crate::{events, housekeeping, presence, return_page, routes, serve};
 
 /// Exchanges under way at once: enough for a crowd, and bounded.
 const EXCHANGES: usize = 64;
@@ -71,6 +72,7 @@ pub(crate) struct Core {
     pub(crate) looks: Looks,
     pub(crate) login_wakes: Wakes<ChallengeId>,
     pub(crate) session_wakes: Wakes<SessionId>,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) one_at_a_time: OneAtATime<SessionId>,
     pub(crate) exchanges: Semaphore,
     /// Names this instance among those that share a database.
@@ -116,6 +118,7 @@ impl SignIn {
             looks: Looks::default(),
             login_wakes: Wakes::default(),
             session_wakes: Wakes::default(),
+            presence: Arc::default(),
             one_at_a_time: OneAtATime::default(),
             exchanges: Semaphore::new(EXCHANGES),
             instance: format!("{:032x}", u128::from_le_bytes(outside.random())),
@@ -130,6 +133,7 @@ impl SignIn {
         housekeeping::take_up(&core).await.map_err(OpenError::from)?;
         core.tasks.spawn(events::listen(Arc::clone(&core)));
         core.tasks.spawn(housekeeping::run(Arc::clone(&core)));
+        core.tasks.spawn(presence::run(Arc::clone(&core)));
         Ok(Self { core })
     }
 

@@ -19,7 +19,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.arguments.iter().any(|argument| argument == "desktop") {
         return desktop(&options.arguments);
     }
-    setup::run(&[Purpose::Build, Purpose::Database])?;
+    setup::run(&[Purpose::Build, Purpose::Database, Purpose::Bench])?;
     say::step("Building the release programs");
     process::run(process::command("cargo").args([
         "build",

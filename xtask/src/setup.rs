@@ -26,6 +26,8 @@ pub(crate) enum Purpose {
     Database,
     /// Fuzzing the parsers.
     Fuzz,
+    /// What benches compare with.
+    Bench,
 }
 
 impl Purpose {
@@ -55,7 +57,7 @@ struct Need {
 /// The oldest Node that Vite runs on.
 const NODE: (u32, u32) = (20, 19);
 
-const NEEDS: [Need; 21] = [
+const NEEDS: [Need; 22] = [
     Need {
         purpose: Purpose::Build,
         name: "a C compiler",
@@ -180,6 +182,12 @@ const NEEDS: [Need; 21] = [
         name: "setpriv, to start PostgreSQL as another user than root",
         packages: &["util-linux"],
         is_there: || !nix::unistd::geteuid().is_root() || path::program(&["setpriv"]).is_some(),
+    },
+    Need {
+        purpose: Purpose::Bench,
+        name: "haproxy, which the edge is compared with",
+        packages: &["haproxy", "openssl"],
+        is_there: || Path::new("/usr/sbin/haproxy").exists() || path::program(&["haproxy"]).is_some(),
     },
     Need {
         purpose: Purpose::Fuzz,

@@ -39,6 +39,16 @@ pub enum Command {
     /// Token signing keys: list, rotate, retire
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// The configuration file: check
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// What to do with the configuration file.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the file as serve would, and say everything that is wrong with it
+    Check,
 }
 
 /// What to do with signing keys.
@@ -70,6 +80,15 @@ pub enum KeysCommand {
         #[allow(missing_docs)]
         place: Place,
     },
+}
+
+/// Runs a `config` command. The settings beside the edge were checked when the file became defaults.
+pub fn config(command: ConfigCommand, file: Option<&std::path::Path>) -> anyhow::Result<()> {
+    let ConfigCommand::Check = command;
+    let file = file.context("name the file: miid-gateway --config FILE config check")?;
+    let table = crate::edge::config::read(file)?;
+    writeln!(std::io::stdout(), "{}: {} routes", file.display(), table.len())?;
+    Ok(())
 }
 
 /// Opens the store beside whoever serves from it.

@@ -8,6 +8,7 @@ mod error;
 mod extract;
 mod limits;
 mod metrics;
+mod presence;
 mod retirement;
 mod service_lists;
 mod sessions;
@@ -142,6 +143,8 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(sessions::revoke_token))
         .routes(routes!(sessions::userinfo))
         .routes(routes!(sessions::end))
+        .routes(routes!(presence::report))
+        .routes(routes!(presence::active))
         // Wallet
         .routes(routes!(streams::wallet_events))
         .routes(routes!(wallet_lists::challenges))
@@ -203,6 +206,8 @@ mod tests {
             paths::TOKEN_REVOKE,
             paths::USERINFO,
             paths::SESSION_BY_ID,
+            paths::SERVICE_PRESENCE,
+            paths::SESSIONS_ACTIVE,
             paths::JWKS,
             paths::METADATA,
             paths::WALLET_EVENTS,

@@ -111,7 +111,11 @@ impl AppState {
     }
 
     /// The session of a token of this service, live or not; another service's is nobody's.
-    async fn session_of_token(&self, client_id: &ClientId, token: &str) -> Result<Option<Session>, ApiError> {
+    pub(super) async fn session_of_token(
+        &self,
+        client_id: &ClientId,
+        token: &str,
+    ) -> Result<Option<Session>, ApiError> {
         let mut reader = self.store.read().await?;
         let session = if let Ok(refresh) = Secret::<RefreshToken>::parse(token) {
             match self.keys.session_of(&refresh) {

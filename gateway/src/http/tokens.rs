@@ -249,6 +249,8 @@ impl AppState {
             iat: now.seconds(),
             exp: expires_at.seconds(),
             jti: jws::encode(&clock::random::<16>()),
+            acr: None,
+            auth_time: None,
         };
         let access_token = self.control().ring.sign(&claims, now).ok_or_else(|| {
             tracing::error!("there is no signing key; run: miid-gateway keys rotate");

@@ -31,6 +31,12 @@ pub struct AccessClaims {
     pub exp: i64,
     /// Unique.
     pub jti: String,
+    /// How the person approved: `step_up`, where it was for this token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// NumericDate of that approval; `iat` where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
 }
 
 /// Tells jsonwebtoken to use the provider below. Called once, at start; again does nothing.

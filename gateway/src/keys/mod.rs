@@ -3,6 +3,7 @@
 //! and nothing that must be shown again is ever stored.
 
 mod file;
+mod fixed;
 mod jwt;
 mod ring;
 
@@ -16,7 +17,7 @@ use zeroize::Zeroizing;
 
 pub use file::{KeyFileError, load_or_create};
 pub use jwt::{AccessClaims, install_provider};
-pub use ring::{KeyRing, KeyRow, NEXT_KEY_LEAD, PREVIOUS_KEY_TAIL};
+pub use ring::{KeyRing, KeyRow, NEXT_KEY_LEAD, PREVIOUS_KEY_TAIL, TokenFault};
 
 /// How far back a refresh token is looked for; an older one is as spent as the oldest.
 const RECENT_GENERATIONS: usize = 64;

@@ -2,9 +2,10 @@
 //! counts; the private halves are derived from the key file.
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use miid_protocol::{ClientId, Issuer, Lifetime, Timestamp, jws};
-use serde_json::{Value, json};
+use miid_protocol::{ClientId, Issuer, Lifetime, Timestamp, json, jws};
+use serde_json::{Value, json as object};
 
+use super::fixed::FixedKey;
 use super::jwt::AccessClaims;
 use super::{ServerKeys, install_provider};
 
@@ -12,6 +13,24 @@ use super::{ServerKeys, install_provider};
 pub const NEXT_KEY_LEAD: Lifetime = Lifetime::from_secs(10 * 60);
 /// How long a key stays published beyond the last token that it signed.
 pub const PREVIOUS_KEY_TAIL: Lifetime = Lifetime::from_secs(5 * 60);
+
+/// No access token lives longer, whatever it says, unless the operator gives them more.
+const LONGEST_TOKEN: Lifetime = Lifetime::from_secs(3600);
+
+/// What is wrong with an access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenFault {
+    /// It is none, or says what none of ours says.
+    Malformed,
+    /// Signed with a key that does not count, or not any more.
+    UnknownKey,
+    /// The signature does not hold.
+    Signature,
+    /// It is another issuer's.
+    Issuer,
+    /// Its time is over.
+    Expired,
+}
 
 /// When a signing key counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +50,8 @@ struct Key {
     signing: EncodingKey,
     verifying: DecodingKey,
     public: [u8; 32],
+    /// For the edge, which checks many signatures of one key.
+    fixed: Option<FixedKey>,
     /// When the next one took over, also where that one was retired since: a key that was relieved does not
     /// come back.
     relieved_at: Option<Timestamp>,
@@ -62,6 +83,7 @@ impl KeyRing {
                     signing: EncodingKey::from_ed_der(key.as_bytes()),
                     verifying: DecodingKey::from_ed_der(&public),
                     public,
+                    fixed: FixedKey::new(public),
                     relieved_at,
                 }
             })
@@ -71,11 +93,66 @@ impl KeyRing {
 
     /// Signs an access token; `None` only where every key was retired.
     pub fn sign(&self, claims: &AccessClaims, now: Timestamp) -> Option<String> {
+        self.sign_as("at+jwt", claims, now)
+    }
+
+    /// Signs anything else, under a `typ` of its own so that nobody takes it for an access token.
+    pub fn sign_as(&self, typ: &str, claims: &impl serde::Serialize, now: Timestamp) -> Option<String> {
         let key = self.keys.iter().rev().find(|key| key.row.active_from <= now)?;
         let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some("at+jwt".into());
+        header.typ = Some(typ.into());
         header.kid = Some(key.row.kid.clone());
         jsonwebtoken::encode(&header, claims, &key.signing).ok()
+    }
+
+    /// The same checks as [`Self::verify`] but for the audience, and says which of them failed; for who checks
+    /// many. What `claims` say of their time is also bounded: a stolen key signs no token for a year.
+    pub fn examine(&self, token: &str, now: Timestamp) -> Result<(AccessClaims, &str), TokenFault> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Head {
+            alg: String,
+            typ: String,
+            kid: String,
+        }
+        let mut parts = token.split('.');
+        let (Some(head), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(TokenFault::Malformed);
+        };
+        let malformed = TokenFault::Malformed;
+        let head: Head = jws::decode(head).and_then(|head| json::from_slice(&head).ok()).ok_or(malformed)?;
+        if head.alg != "EdDSA" || head.typ != "at+jwt" {
+            return Err(TokenFault::Malformed);
+        }
+        let key = self.published(now).find(|key| key.row.kid == head.kid);
+        let key = key.ok_or(TokenFault::UnknownKey)?;
+        let signature: [u8; 64] =
+            jws::decode(signature).and_then(|s| s.try_into().ok()).ok_or(TokenFault::Malformed)?;
+        let signed = &token.as_bytes()[..token.rfind('.').unwrap_or_default()];
+        if !key.fixed.as_ref().is_some_and(|fixed| fixed.verifies(signed, &signature)) {
+            return Err(TokenFault::Signature);
+        }
+        let claims: AccessClaims =
+            jws::decode(payload).and_then(|claims| json::from_slice(&claims).ok()).ok_or(malformed)?;
+        if claims.iss != self.issuer.as_str() {
+            return Err(TokenFault::Issuer);
+        }
+        let longest = self.access_ttl.max(LONGEST_TOKEN).seconds();
+        let (now_s, skew) = (now.seconds(), 60);
+        if claims.iat > now_s + skew || claims.exp <= claims.iat || claims.exp - claims.iat > longest {
+            return Err(TokenFault::Malformed);
+        }
+        if now_s >= claims.exp {
+            return Err(TokenFault::Expired);
+        }
+        Ok((claims, &key.row.kid))
+    }
+
+    /// Whether what this key signed still counts.
+    pub fn honours(&self, kid: &str, now: Timestamp) -> bool {
+        self.published(now).any(|key| key.row.kid == kid)
     }
 
     /// Checks signature, `typ`, issuer, audience (where one is expected) and time.
@@ -104,13 +181,13 @@ impl KeyRing {
         let keys: Vec<Value> = self
             .published(now)
             .map(|key| {
-                json!({
+                object!({
                     "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA",
                     "kid": key.row.kid, "x": jws::encode(&key.public),
                 })
             })
             .collect();
-        json!({ "keys": keys })
+        object!({ "keys": keys })
     }
 
     /// The key that signs at `now`.
@@ -166,6 +243,8 @@ mod tests {
             iat: exp - 600,
             exp,
             jti: "j".into(),
+            acr: None,
+            auth_time: None,
         }
     }
 
@@ -221,5 +300,50 @@ mod tests {
             assert!(ring.verify(&forged, None, at(1)).is_none(), "{header}");
         }
         assert!(ring.verify(&token, None, at(1)).is_some());
+    }
+
+    #[test]
+    fn an_examination_says_what_is_wrong() {
+        let ring = ring(&[("a", 0, None)]);
+        let token = ring.sign(&claims(600), at(1)).expect("signed");
+        assert!(ring.examine(&token, at(1)).is_ok_and(|(claims, kid)| claims.sub == "s" && kid == "a"));
+        assert_eq!(ring.examine(&token, at(600)).err(), Some(TokenFault::Expired));
+        let [head, payload, signature] = token.split('.').collect::<Vec<_>>()[..] else {
+            panic!("three parts")
+        };
+        let with_head = |text: &str| format!("{}.{payload}.{signature}", jws::encode(text.as_bytes()));
+        for (text, fault) in [
+            (r#"{"alg":"none","typ":"at+jwt","kid":"a"}"#, TokenFault::Malformed),
+            (r#"{"alg":"HS256","typ":"at+jwt","kid":"a"}"#, TokenFault::Malformed),
+            (r#"{"alg":"EdDSA","typ":"JWT","kid":"a"}"#, TokenFault::Malformed),
+            (r#"{"alg":"EdDSA","typ":"at+jwt"}"#, TokenFault::Malformed),
+            (r#"{"alg":"EdDSA","alg":"EdDSA","typ":"at+jwt","kid":"a"}"#, TokenFault::Malformed),
+            (r#"{"alg":"EdDSA","typ":"at+jwt","kid":"a","jwk":{}}"#, TokenFault::Malformed),
+            (r#"{"alg":"EdDSA","typ":"at+jwt","kid":"a","crit":["x"]}"#, TokenFault::Malformed),
+            (r#"{"alg":"EdDSA","typ":"at+jwt","kid":"../../etc/passwd"}"#, TokenFault::UnknownKey),
+            (r#"{"kid":"a","alg":"EdDSA","typ":"at+jwt"}"#, TokenFault::Signature),
+        ] {
+            assert_eq!(ring.examine(&with_head(text), at(1)).err(), Some(fault), "{text}");
+        }
+        for text in ["", ".", "..", "a.b", "a.b.c", &format!("{token}."), &format!("{head}.{payload}.AAAA")] {
+            assert_eq!(ring.examine(text, at(1)).err(), Some(TokenFault::Malformed), "{text:?}");
+        }
+        // Signed by the right key and saying what no token of ours says.
+        let signed = |change: fn(&mut AccessClaims)| {
+            let mut claims = claims(600);
+            change(&mut claims);
+            ring.sign(&claims, at(1)).expect("signed")
+        };
+        for (token, fault) in [
+            (signed(|claims| claims.iss = "http://127.0.0.1:2".into()), TokenFault::Issuer),
+            (signed(|claims| claims.exp = 4_000_000_000), TokenFault::Malformed),
+            (
+                signed(|claims| (claims.iat, claims.exp) = (4_000_000_000, 4_000_000_600)),
+                TokenFault::Malformed,
+            ),
+            (signed(|claims| claims.exp = claims.iat), TokenFault::Malformed),
+        ] {
+            assert_eq!(ring.examine(&token, at(1)).err(), Some(fault));
+        }
     }
 }

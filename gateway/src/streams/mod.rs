@@ -5,6 +5,7 @@
 mod body;
 mod cluster;
 mod hub;
+mod tail;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use miid_protocol::{ClientId, Did};
 pub use body::{EventStream, Filter, Start};
 pub use cluster::{listen, poll_heads};
 pub use hub::{Guard, Hub, Limits, TooMany};
+pub use tail::{Heard, Tail};
 
 use crate::domain::Challenge;
 

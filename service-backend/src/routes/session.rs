@@ -53,6 +53,8 @@ fn watch(
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
         let id = session.session_id;
+        // As long as the browser reads this, the session is connected.
+        let _connected = core.presence.connect(id);
         loop {
             let left = session.expires_at.millis() - core.now().millis();
             let left = Duration::from_millis(u64::try_from(left).unwrap_or(0).max(10));

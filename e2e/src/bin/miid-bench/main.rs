@@ -1,11 +1,14 @@
-//! `cargo xtask bench`: how fast sign-ins are, and what an idle wallet costs.
+//! `cargo xtask bench`: how fast sign-ins are, what an idle wallet costs, and what the edge costs each request.
 //!
 //! The gateway runs on the first core, this generator on the second (and PostgreSQL, where it is asked,
 //! on the second, too). With `desktop` it is the wallet's window that is measured, on no core in particular. Figures are of one run on one machine: compare within it.
 
 mod desktop;
+mod edge;
+mod haproxy;
 mod http;
 mod idle;
+mod load;
 mod numbers;
 mod server;
 mod sign_in;
@@ -16,25 +19,34 @@ use server::{Server, Store};
 /// Result of everything here: a bench that fails says why and ends.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-const USAGE: &str = "miid-bench [sign-ins] [idle] | desktop [--seconds N] [--streams N,N] [--rounds N]";
+const USAGE: &str =
+    "miid-bench [sign-ins] [idle] [edge] | desktop [--seconds N] [--streams N,N] [--rounds N]";
 
 struct Options {
     sign_ins: bool,
     idle: bool,
+    edge: bool,
     seconds: u64,
     rounds: usize,
     streams: Vec<usize>,
 }
 
 fn options() -> Result<Options> {
-    let mut options =
-        Options { sign_ins: false, idle: false, seconds: 5, rounds: 3, streams: vec![1_000, 10_000] };
+    let mut options = Options {
+        sign_ins: false,
+        idle: false,
+        edge: false,
+        seconds: 5,
+        rounds: 3,
+        streams: vec![1_000, 10_000],
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(USAGE);
         match arg.as_str() {
             "sign-ins" => options.sign_ins = true,
             "idle" => options.idle = true,
+            "edge" => options.edge = true,
             "--seconds" => options.seconds = value()?.parse()?,
             "--rounds" => options.rounds = value()?.parse()?,
             "--streams" => {
@@ -44,8 +56,8 @@ fn options() -> Result<Options> {
             _ => return Err(USAGE.into()),
         }
     }
-    if !options.sign_ins && !options.idle {
-        (options.sign_ins, options.idle) = (true, true);
+    if !options.sign_ins && !options.idle && !options.edge {
+        (options.sign_ins, options.idle, options.edge) = (true, true, true);
     }
     Ok(options)
 }
@@ -91,6 +103,9 @@ async fn run(options: Options) -> Result<()> {
             let server = Server::start(&Store::Sqlite { normal: false }).await?;
             println!("{}", idle::round(&server, streams).await?);
         }
+    }
+    if options.edge {
+        edge::run(options.rounds, options.seconds).await?;
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ pub enum Store {
 pub struct Server {
     child: Child,
     _database: Option<Database>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     /// `host:port`
     pub address: String,
     /// Its name.
@@ -34,6 +34,8 @@ pub struct Server {
     pub basic: String,
     /// Where its metrics are.
     pub metrics: String,
+    /// Where its edge is, `host:port`, if it has one.
+    pub edge: String,
 }
 
 /// Keeps this process on one core.
@@ -46,6 +48,11 @@ pub fn pin_to(core: usize) -> Result<()> {
 impl Server {
     /// Starts one with an empty store.
     pub async fn start(store: &Store) -> Result<Self> {
+        Self::start_with(store, None).await
+    }
+
+    /// The same with an edge, by the routes that `edge` makes for a service's name.
+    pub async fn start_with(store: &Store, edge: Option<&dyn Fn(&str) -> String>) -> Result<Self> {
         let program = std::path::PathBuf::from(std::env::var("MIID_BIN_DIR")?).join("miid-gateway");
         // Beside the build, not in /tmp: that may be memory, and a commit must reach a disk.
         let folder = tempfile::tempdir_in(std::env::var("MIID_BIN_DIR")?)?;
@@ -71,13 +78,21 @@ impl Server {
         if normal {
             serve.arg("--sqlite-normal");
         }
+        let client_id = format!("bench-{}", std::process::id());
+        if let Some(edge) = edge {
+            let config = folder.path().join("edge.toml");
+            std::fs::write(&config, edge(&client_id))?;
+            serve.args(["--edge-listen", "127.0.0.1:0", "--config"]).arg(config).stderr(Stdio::null());
+        }
         place(&mut serve);
         let mut child = serve.env("MIID_GATEWAY_LOG", "warn").stdout(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
         let address = value(&mut lines, "listening on http://")?;
         let metrics = value(&mut lines, "metrics on http://")?;
-
-        let client_id = format!("bench-{}", child.id());
+        let edge = match edge {
+            Some(_) => value(&mut lines, "edge on http://")?,
+            None => String::new(),
+        };
         let mut add = Command::new(&program);
         add.args(["service", "add", &client_id, "--name", "Bench", "--json"]);
         place(&mut add);
@@ -90,22 +105,28 @@ impl Server {
         Ok(Self {
             child,
             _database: database,
-            _folder: folder,
+            folder,
             address,
             issuer,
             basic: format!("Basic {encoded}"),
             metrics,
+            edge,
         })
     }
 
     /// CPU time used so far, in seconds.
     pub fn cpu_s(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let after_name = stat.rsplit_once(") ").ok_or("no stat")?.1;
-        let fields: Vec<&str> = after_name.split(' ').collect();
-        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
-        Ok(ticks as f64 / per_second as f64)
+        cpu_s(self.child.id())
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where its key file is.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// Resident memory, in bytes.
@@ -114,6 +135,16 @@ impl Server {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
+}
+
+/// CPU time that a process has used so far, in seconds.
+pub fn cpu_s(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(") ").ok_or("no stat")?.1;
+    let fields: Vec<&str> = after_name.split(' ').collect();
+    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
+    Ok(ticks as f64 / per_second as f64)
 }
 
 impl Drop for Server {

@@ -1,0 +1,265 @@
+//! Header fields that end here, and those that begin here. What says who calls or where from is the edge's to
+//! say: whatever looks like it and comes from outside is dropped first, in every spelling that a server behind
+//! might read alike.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::access::Access;
+use super::ids::{RequestId, Trace};
+use super::route::Route;
+
+/// `typ` of what upstreams are shown: nobody takes it for an access token.
+pub(crate) const IDENTITY_TYP: &str = "miid-identity+jwt";
+
+static IDENTITY: HeaderName = HeaderName::from_static("x-miid-identity");
+static SUBJECT: HeaderName = HeaderName::from_static("x-miid-subject");
+static SESSION: HeaderName = HeaderName::from_static("x-miid-session");
+static SCOPE: HeaderName = HeaderName::from_static("x-miid-scope");
+static CLIENT: HeaderName = HeaderName::from_static("x-miid-client");
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Where a request came from, as far as anybody is believed.
+pub(crate) struct Origin {
+    /// The connection's other end.
+    pub(crate) peer: IpAddr,
+    /// Whether that is one of our own proxies.
+    pub(crate) trusted: bool,
+}
+
+/// Whether a name is ours to write, or a proxy's, however it is spelt: servers turn other characters into
+/// hyphens or underscores, and capitals into small letters.
+fn is_ours(name: &str) -> bool {
+    let name = name.as_bytes();
+    // Nearly all names end here.
+    if !matches!(name.first(), Some(b'x' | b'f' | b't' | b'c')) {
+        return false;
+    }
+    let alike =
+        |(byte, wanted): (&u8, &u8)| byte == wanted || (*wanted == b'-' && !byte.is_ascii_alphanumeric());
+    let starts = |start: &&str| name.len() >= start.len() && name.iter().zip(start.as_bytes()).all(alike);
+    let is = |whole: &&str| name.len() == whole.len() && name.iter().zip(whole.as_bytes()).all(alike);
+    ["x-miid-", "x-forwarded-", "x-original-", "x-rewrite-"].iter().any(starts)
+        || [
+            "forwarded",
+            "x-real-ip",
+            "x-client-ip",
+            "x-cluster-client-ip",
+            "true-client-ip",
+            "cf-connecting-ip",
+        ]
+        .iter()
+        .any(is)
+}
+
+/// Drops fields that are for one connection only (RFC 9110, section 7.6.1), and what `Connection` names.
+pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            // Nobody takes these away by calling them names.
+            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+            .collect();
+        headers.remove(CONNECTION);
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in [
+        &KEEP_ALIVE,
+        &PROXY_CONNECTION,
+        &TE,
+        &TRANSFER_ENCODING,
+        &UPGRADE,
+        &PROXY_AUTHENTICATE,
+        &PROXY_AUTHORIZATION,
+    ] {
+        if headers.contains_key(name) {
+            headers.remove(name);
+        }
+    }
+}
+
+/// What is sent on of a request's head: what the caller said, without what is not theirs to say, and with what
+/// the edge knows. `host` is what the request is for.
+#[allow(clippy::too_many_arguments, reason = "everything that an upstream is told, in one place")]
+pub(crate) fn to_upstream(
+    headers: &mut HeaderMap,
+    method: &Method,
+    route: &Route,
+    origin: &Origin,
+    host: &HeaderValue,
+    access: Option<(&Access, HeaderValue)>,
+    request_id: &RequestId,
+    trace: &Trace,
+) {
+    let believed = origin.trusted.then(|| Believed::of(headers));
+    let takes_trailers = headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    drop_hop_by_hop(headers);
+    let ours: Vec<HeaderName> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
+    for name in ours {
+        headers.remove(name);
+    }
+    // We say `100 Continue` ourselves, as soon as the body is wanted.
+    headers.remove(EXPECT);
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if !route.pass_authorization {
+        headers.remove(AUTHORIZATION);
+    }
+    join_cookies(headers);
+    // A body without a length of its own is sent in chunks; a GET with neither has none.
+    if matches!(*method, Method::GET | Method::HEAD)
+        && headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0")
+    {
+        headers.remove(CONTENT_LENGTH);
+    }
+    headers.insert(HOST, host.clone());
+    forwarded(headers, origin, believed, host);
+    headers.insert(REQUEST_ID.clone(), request_id.value());
+    headers.insert(TRACEPARENT.clone(), trace.value());
+    if let Some((access, identity)) = access {
+        headers.insert(IDENTITY.clone(), identity);
+        headers.insert(SUBJECT.clone(), access.shown.subject.clone());
+        headers.insert(SESSION.clone(), access.shown.session.clone());
+        headers.insert(SCOPE.clone(), access.shown.scope.clone());
+        headers.insert(CLIENT.clone(), access.shown.client.clone());
+    }
+}
+
+/// What one of our own proxies said.
+struct Believed {
+    path: String,
+    proto: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+}
+
+impl Believed {
+    fn of(headers: &HeaderMap) -> Self {
+        let path: Vec<&str> =
+            headers.get_all(&FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
+        let proto = headers.get(&FORWARDED_PROTO).filter(|proto| *proto == "https" || *proto == "http");
+        Self { path: path.join(", "), proto: proto.cloned(), host: headers.get(&FORWARDED_HOST).cloned() }
+    }
+}
+
+/// `X-Forwarded-*` as our proxies and we know it. `Forwarded` says nothing that those do not, and is dropped.
+fn forwarded(headers: &mut HeaderMap, origin: &Origin, believed: Option<Believed>, host: &HeaderValue) {
+    let (mut path, proto, outer) =
+        believed.map_or_else(Default::default, |believed| (believed.path, believed.proto, believed.host));
+    if !path.is_empty() {
+        path.push_str(", ");
+    }
+    let _ = write!(path, "{}", origin.peer);
+    if let Ok(path) = HeaderValue::from_str(&path) {
+        headers.insert(FORWARDED_FOR.clone(), path);
+    }
+    headers.insert(FORWARDED_PROTO.clone(), proto.unwrap_or(HeaderValue::from_static("http")));
+    headers.insert(FORWARDED_HOST.clone(), outer.unwrap_or_else(|| host.clone()));
+    headers.remove(FORWARDED);
+}
+
+/// HTTP/2 may send cookies in several fields; HTTP/1 servers expect one (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ours_is_ours_in_every_spelling() {
+        for name in [
+            "x-miid-subject",
+            "x_miid_subject",
+            "x-miid_identity",
+            "x.miid.subject",
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "x-forwarded-whatever",
+            "forwarded",
+            "x-real-ip",
+            "x_real_ip",
+            "x-original-url",
+            "x-rewrite-url",
+            "true-client-ip",
+            "cf-connecting-ip",
+            "x-miid-",
+        ] {
+            assert!(is_ours(name), "{name}");
+        }
+        for name in
+            ["x-mii", "x-custom", "cookie", "host", "content-type", "traceparent", "x-request-id", "te"]
+        {
+            assert!(!is_ours(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_connection_names_ends_here_but_not_the_host() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Private"),
+            ("connection", "host, content-length, x-other"),
+            ("x-private", "1"),
+            ("x-other", "1"),
+            ("host", "a"),
+            ("content-length", "3"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip"),
+            ("upgrade", "h2c"),
+            ("proxy-authorization", "Basic x"),
+            ("x-stays", "1"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        drop_hop_by_hop(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-length", "host", "x-stays"]);
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_where_a_request_came_from() {
+        let peer: IpAddr = "192.0.2.1".parse().expect("an address");
+        let host = HeaderValue::from_static("api.example");
+        let said = |trusted: bool| {
+            let mut headers = HeaderMap::new();
+            headers.append(&FORWARDED_FOR, HeaderValue::from_static("203.0.113.9"));
+            headers.append(&FORWARDED_PROTO, HeaderValue::from_static("https"));
+            headers.append(FORWARDED, HeaderValue::from_static("for=203.0.113.9"));
+            let origin = Origin { peer, trusted };
+            let believed = trusted.then(|| Believed::of(&headers));
+            forwarded(&mut headers, &origin, believed, &host);
+            assert!(!headers.contains_key(FORWARDED));
+            let text = |name: &HeaderName| headers[name].to_str().expect("text").to_owned();
+            (text(&FORWARDED_FOR), text(&FORWARDED_PROTO), text(&FORWARDED_HOST))
+        };
+        assert_eq!(said(false), ("192.0.2.1".into(), "http".into(), "api.example".into()));
+        assert_eq!(said(true), ("203.0.113.9, 192.0.2.1".into(), "https".into(), "api.example".into()));
+    }
+}

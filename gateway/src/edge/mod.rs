@@ -1,0 +1,351 @@
+//! The edge: a second listener that lets API calls through to the operator's own servers, for those who may.
+//!
+//! 1. Bytes are refused that two programs could read differently ([`head`], [`gate`]), and so are paths
+//!    ([`path`]); what is left is one request with one path.
+//! 2. The request's route says what is asked of it ([`route`], from [`config`]).
+//! 3. The access token is looked up under its hash ([`cache`]), or examined ([`access`]): signature, issuer,
+//!    times, and the session's row. A hit is checked against its time and its session's end ([`crate::leases`]).
+//! 4. The upstream is told who calls, signed, and nothing that only looks like it ([`headers`]).
+//! 5. The request goes over a connection of the worker's own ([`pool`], [`forward`]) to an upstream that is well
+//!    ([`upstream`]); bodies are passed on a frame at a time ([`request_body`], [`response_body`]), WebSockets
+//!    byte by byte ([`tunnel`]).
+//! 6. What cannot go on is told why ([`refusal`]); what did is counted and noted ([`metrics`], [`access_log`]).
+//!
+//! Workers are threads with a runtime each: a connection stays with its worker, and so do the connections to
+//! upstreams that its requests use, so nothing is handed from one core to another. The store is asked by the
+//! program's main runtime, since its connections live there.
+
+mod access;
+mod access_log;
+mod active;
+mod cache;
+pub mod config;
+mod connection;
+mod forward;
+mod gate;
+mod head;
+mod headers;
+mod ids;
+mod listen;
+mod metrics;
+mod path;
+mod pool;
+mod refusal;
+mod request_body;
+mod response_body;
+pub mod route;
+mod socket;
+mod tunnel;
+mod upstream;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
+
+use http::header::{CONNECTION, HOST};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, Version};
+use hyper::body::{Body as _, Incoming};
+use miid_protocol::{ClientId, SessionId, Timestamp};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::App;
+use crate::keys::KeyRing;
+use crate::leases::{Lease, Leases};
+use access::Access;
+use access_log::{AccessLog, Line};
+use cache::Cache;
+use forward::Outgoing;
+use gate::Talk;
+use headers::Origin;
+use ids::{RequestId, Trace};
+use refusal::{BadToken, Refusal};
+use response_body::ResponseBody;
+use route::{Missed, Route, Table};
+
+pub use listen::{start, watch_over};
+
+/// Keys that are not known are looked for at most this often.
+const LOOK_FOR_KEYS: i64 = 5_000;
+
+/// The parts of a running edge.
+pub struct Edge {
+    app: App,
+    leases: Arc<Leases>,
+    cache: Cache,
+    table: RwLock<Arc<Table>>,
+    changes: watch::Sender<()>,
+    metrics: metrics::EdgeMetrics,
+    log: AccessLog,
+    /// Where the store is asked.
+    main: Handle,
+    keys_looked_for: AtomicI64,
+    config: Option<PathBuf>,
+    stopping: CancellationToken,
+}
+
+/// What is known of a request when it is answered.
+#[derive(Default)]
+struct Noted {
+    route: Option<Arc<Route>>,
+    access: Option<Arc<Access>>,
+}
+
+impl Edge {
+    /// Puts the parts together; called where the store's runtime is.
+    pub fn new(
+        app: App,
+        leases: Arc<Leases>,
+        table: Table,
+        config: Option<PathBuf>,
+        stopping: CancellationToken,
+    ) -> Arc<Self> {
+        let log = AccessLog::new(app.settings.log_json);
+        Arc::new(Self {
+            app,
+            leases,
+            cache: Cache::default(),
+            table: RwLock::new(Arc::new(table)),
+            changes: watch::Sender::new(()),
+            metrics: metrics::EdgeMetrics::new(),
+            log,
+            main: Handle::current(),
+            keys_looked_for: AtomicI64::new(0),
+            config,
+            stopping,
+        })
+    }
+
+    fn table(&self) -> Arc<Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    fn cache_ms(&self) -> i64 {
+        i64::try_from(self.table().cache_time.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Reads the configuration again. A file with a mistake changes nothing.
+    fn reload(&self) {
+        let Some(path) = &self.config else { return };
+        match config::read(path) {
+            Ok(mut table) => {
+                let mut current = self.table.write().unwrap_or_else(PoisonError::into_inner);
+                table.carry_over(&current);
+                let routes = table.len();
+                *current = Arc::new(table);
+                drop(current);
+                let _ = self.changes.send(());
+                tracing::info!(routes, "the edge's routes were read again");
+            }
+            Err(error) => tracing::error!("the edge's routes stay as they were: {error}"),
+        }
+    }
+
+    /// Forgets tokens whose time is over, now and then, and those of keys that do not count any more, as soon as
+    /// the keys are others than `known`.
+    fn tidy(&self, known: &mut Weak<KeyRing>, now_and_then: bool) {
+        let (now, ring) = (self.app.clock.now(), self.app.control().ring.clone());
+        if now_and_then || !std::ptr::eq(known.as_ptr(), Arc::as_ptr(&ring)) {
+            *known = Arc::downgrade(&ring);
+            self.cache.retain(|access| now < access.cached_until && ring.honours(&access.kid, now));
+            ::metrics::gauge!("miid_edge_cached_tokens").set(self.cache.len() as f64);
+        }
+    }
+
+    /// Whether keys were looked for just now: a stranger's `kid` must not keep the store busy.
+    async fn look_for_keys(&self) -> bool {
+        let now = self.app.clock.now().millis();
+        let last = self.keys_looked_for.load(Ordering::Relaxed);
+        let mine = now - last >= LOOK_FOR_KEYS
+            && self.keys_looked_for.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !mine {
+            return false;
+        }
+        let app = self.app.clone();
+        matches!(self.main.spawn(async move { crate::upkeep::reload_control(&app).await }).await, Ok(Ok(())))
+    }
+
+    /// The hold on a session, by its row.
+    async fn open_lease(&self, id: SessionId, client_id: ClientId) -> Result<Arc<Lease>, Refusal> {
+        let leases = self.leases.clone();
+        let opened = self.main.spawn(async move { leases.open(id, &client_id).await }).await;
+        match opened {
+            Ok(Ok(Some(lease))) => Ok(lease),
+            // A session that was never there, or whose row is long gone.
+            Ok(Ok(None)) => Err(Refusal::Token(BadToken::Revoked)),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a session could not be looked at");
+                Err(Refusal::StoreAway)
+            }
+            Err(_) => Err(Refusal::StoreAway),
+        }
+    }
+
+    /// The answer to a request, whatever it is.
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        talk: Option<Talk>,
+    ) -> Response<ResponseBody> {
+        let (begun, at) = (Instant::now(), self.app.clock.now());
+        let request_id = RequestId::of(request.headers());
+        let method = request.method().clone();
+        let mut noted = Noted::default();
+        let table = self.table();
+        let answering = talk.as_ref().map(Talk::answering);
+        let answered = self.let_through(request, peer, talk, &request_id, &table, &mut noted, at).await;
+        let (mut response, verdict) = match answered {
+            Ok(response) => (response, "ok"),
+            Err(refusal) => {
+                metrics::refused(refusal.verdict());
+                let mut response = refusal.response(noted.route.as_deref());
+                if matches!(refusal, Refusal::BodyTooLarge | Refusal::BodyTooSlow | Refusal::Ambiguous(_)) {
+                    // What is left of the body is not read.
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                (response.map(|document| ResponseBody::ours(Some(document))), refusal.verdict())
+            }
+        };
+        if let Some(route) = &noted.route {
+            route.metrics().answered(response.status());
+        }
+        response.headers_mut().insert(headers::REQUEST_ID.clone(), request_id.value());
+        response.body_mut().answering = answering;
+        if table.access_log {
+            self.log.add(&Line {
+                at,
+                request_id: &request_id,
+                subject: noted.access.as_ref().map_or("-", |access| access.subject()),
+                route: noted.route.as_ref().map_or("-", |route| &route.name),
+                method: &method,
+                status: response.status(),
+                verdict,
+                took: begun.elapsed(),
+            });
+        }
+        response
+    }
+
+    /// Steps 1 to 5: the upstream's answer, or why there is none.
+    #[allow(clippy::too_many_arguments, reason = "what one request comes with")]
+    async fn let_through(
+        &self,
+        mut request: Request<Incoming>,
+        peer: IpAddr,
+        talk: Option<Talk>,
+        request_id: &RequestId,
+        table: &Table,
+        noted: &mut Noted,
+        now: Timestamp,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let upgrade = talk
+            .filter(|_| request.body().is_end_stream())
+            .filter(|_| tunnel::is_asked(request.method(), request.version(), request.headers()))
+            .map(|talk| tunnel::Deciding(talk, false));
+        let host = host(&request)?;
+        let target = target(&request)?;
+        let route = match table.find(request.method(), target.path()) {
+            Ok(route) => route.clone(),
+            Err(Missed::Path) => return Err(Refusal::NoRoute),
+            Err(Missed::Method) => {
+                noted.route = table.at(target.path()).cloned();
+                return Err(Refusal::Method);
+            }
+        };
+        noted.route = Some(route.clone());
+        let mut shown = None;
+        if route.kind != route::Kind::Public {
+            let access = self.authorize(&route, request.headers()).await?;
+            noted.access = Some(access.clone());
+            let control = self.app.control();
+            let identity = access.identity(&route, &control.ring, self.app.issuer.as_str(), now);
+            // Without a signing key nobody can be told who calls.
+            shown = Some((access, identity.ok_or(Refusal::StoreAway)?));
+        }
+        let origin = Origin { peer, trusted: self.app.settings.trusted_proxies.contains(&peer) };
+        let trace = Trace::of(request.headers());
+        let caller = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+        let (mut parts, body) = request.into_parts();
+        headers::to_upstream(
+            &mut parts.headers,
+            &parts.method,
+            &route,
+            &origin,
+            &host,
+            shown.as_ref().map(|(access, identity)| (&**access, identity.clone())),
+            request_id,
+            &trace,
+        );
+        let access = shown.map(|(access, _)| {
+            let left = access.expires_at.millis().saturating_sub(now.millis()).max(0).unsigned_abs();
+            (access, tokio::time::Instant::now() + Duration::from_millis(left))
+        });
+        let outgoing = Outgoing {
+            route: &route,
+            method: parts.method,
+            target,
+            host,
+            headers: parts.headers,
+            body,
+            access,
+            stopping: self.stopping.clone(),
+        };
+        match (caller, upgrade) {
+            (Some(caller), Some(upgrade)) if route.protocol == route::Protocol::Http1 => {
+                outgoing.upgrade(caller, upgrade).await
+            }
+            _ => outgoing.send().await,
+        }
+    }
+}
+
+/// What the request is for: `Host`, or `:authority`, and where both stand they agree.
+fn host(request: &Request<Incoming>) -> Result<HeaderValue, Refusal> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (said, more) = (hosts.next(), hosts.next());
+    if more.is_some() {
+        return Err(Refusal::Malformed(head::Wrong::Host));
+    }
+    match (request.uri().authority(), said) {
+        (Some(authority), _) if authority.as_str().contains('@') => {
+            Err(Refusal::Malformed(head::Wrong::Host))
+        }
+        (Some(authority), Some(host))
+            if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
+            Err(Refusal::Malformed(head::Wrong::Host))
+        }
+        (_, Some(host)) => Ok(host.clone()),
+        (Some(authority), None) => {
+            HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::Malformed(head::Wrong::Host))
+        }
+        // HTTP/1.0 need not say.
+        (None, None) if request.version() < Version::HTTP_11 => Ok(HeaderValue::from_static("")),
+        (None, None) => Err(Refusal::Malformed(head::Wrong::Host)),
+    }
+}
+
+/// Path and query in the one form that is matched and sent on.
+fn target(request: &Request<Incoming>) -> Result<PathAndQuery, Refusal> {
+    let uri = request.uri();
+    let sent = uri.path_and_query().ok_or(Refusal::Path(path::PathError::NoSlash))?;
+    let path = path::normalise(sent.path()).map_err(Refusal::Path)?;
+    let query = sent.query().unwrap_or_default();
+    if query.bytes().any(|b| !(0x21..=0x7e).contains(&b)) {
+        return Err(Refusal::Ambiguous("the query holds a character that must be percent-encoded"));
+    }
+    if let std::borrow::Cow::Borrowed(_) = path {
+        return Ok(sent.clone());
+    }
+    let text = if sent.query().is_some() { format!("{path}?{query}") } else { path.into_owned() };
+    text.parse().map_err(|_| Refusal::Path(path::PathError::Character))
+}

@@ -1,0 +1,183 @@
+//! Connections to upstreams. Each worker keeps its own: a connection is driven by the request that uses it, in
+//! the same task, so that forwarding wakes nobody else; idle ones wait here with nobody looking after them, and
+//! are looked at when they are taken.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::request_body::RequestBody;
+use super::route::Upstream;
+use super::socket::Socket;
+
+/// Idle connections of one worker to one upstream.
+const MAX_IDLE: usize = 128;
+/// An idle connection is not used again after this.
+const IDLE: Duration = Duration::from_secs(30);
+/// How long a connection that was not done with its last message may take to be.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// A connection of HTTP/1 and what speaks over it.
+pub(crate) struct Link {
+    pub(crate) sender: http1::SendRequest<RequestBody>,
+    pub(crate) connection: Pin<Box<http1::Connection<TokioIo<Socket>, RequestBody>>>,
+    address: Arc<str>,
+    /// Whether a request went over it before: only then may it be found closed by surprise.
+    pub(crate) used: bool,
+}
+
+struct Idle {
+    link: Link,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Pool {
+    idle: HashMap<Arc<str>, Vec<Idle>>,
+    shared: HashMap<Arc<str>, Shared>,
+}
+
+/// A connection that many requests use at once; locked while it is made, so that one is.
+type Shared = Arc<tokio::sync::Mutex<Option<http2::SendRequest<RequestBody>>>>;
+
+thread_local! {
+    static POOL: RefCell<Pool> = RefCell::default();
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("not within the time for it")]
+    Timeout,
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Hyper(#[from] hyper::Error),
+}
+
+impl Link {
+    /// An idle connection that is still open, as far as can be seen.
+    pub(crate) fn idle(upstream: &Upstream) -> Option<Self> {
+        POOL.with_borrow_mut(|pool| {
+            let idle = pool.idle.get_mut(&upstream.address)?;
+            while let Some(Idle { mut link, since }) = idle.pop() {
+                if since.elapsed() < IDLE && link.is_open() {
+                    link.used = true;
+                    return Some(link);
+                }
+            }
+            None
+        })
+    }
+
+    /// A new connection.
+    pub(crate) async fn open(upstream: &Upstream, within: Duration) -> Result<Self, ConnectError> {
+        let socket = connect(upstream, within).await?;
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(Socket(socket))).await?;
+        Ok(Self { sender, connection: Box::pin(connection), address: upstream.address.clone(), used: false })
+    }
+
+    /// A new connection that may become something else, driven by a task of its own.
+    pub(crate) async fn open_to_upgrade(
+        upstream: &Upstream,
+        within: Duration,
+    ) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
+        let socket = connect(upstream, within).await?;
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(socket)).await?;
+        tokio::spawn(connection.with_upgrades());
+        Ok(sender)
+    }
+
+    /// Gives it what it can do now; false where it came to its end.
+    fn is_open(&mut self) -> bool {
+        let polled = self.connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        polled.is_pending() && !self.sender.is_closed()
+    }
+
+    /// After a message whose both bodies are over: back to the others.
+    pub(crate) fn give_back(mut self) {
+        if !self.is_open() {
+            return;
+        }
+        if self.sender.is_ready() {
+            return self.put();
+        }
+        tokio::spawn(async move {
+            let Self { sender, connection, .. } = &mut self;
+            let settled = async {
+                tokio::select! {
+                    biased;
+                    ready = sender.ready() => ready.is_ok(),
+                    _ = connection => false,
+                }
+            };
+            if tokio::time::timeout(SETTLE, settled).await == Ok(true) {
+                self.put();
+            }
+        });
+    }
+
+    fn put(self) {
+        POOL.with_borrow_mut(|pool| {
+            let idle = pool.idle.entry(self.address.clone()).or_default();
+            if idle.len() >= MAX_IDLE {
+                idle.remove(0);
+            }
+            idle.push(Idle { link: self, since: Instant::now() });
+        });
+    }
+}
+
+/// Closes what has been idle for too long; called now and then by each worker.
+pub(crate) fn tidy() {
+    POOL.with_borrow_mut(|pool| {
+        pool.idle.retain(|_, idle| {
+            idle.retain_mut(|idle| idle.since.elapsed() < IDLE && idle.link.is_open());
+            !idle.is_empty()
+        });
+        // Nobody is making it, and it is closed.
+        pool.shared.retain(|_, place| {
+            place.try_lock().is_err()
+                || place.try_lock().is_ok_and(|place| place.as_ref().is_some_and(|s| !s.is_closed()))
+        });
+    });
+}
+
+/// The worker's one connection of HTTP/2 to an upstream, and whether it was there already; new where there is none
+/// or it was closed.
+pub(crate) async fn shared(
+    upstream: &Upstream,
+    within: Duration,
+) -> Result<(http2::SendRequest<RequestBody>, bool), ConnectError> {
+    let place = POOL.with_borrow_mut(|pool| pool.shared.entry(upstream.address.clone()).or_default().clone());
+    let mut place = place.lock().await;
+    if let Some(sender) = place.as_ref().filter(|sender| !sender.is_closed()) {
+        return Ok((sender.clone(), true));
+    }
+    let socket = connect(upstream, within).await?;
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .adaptive_window(true)
+        .keep_alive_interval(Some(Duration::from_secs(20)))
+        .handshake(TokioIo::new(socket))
+        .await?;
+    tokio::spawn(connection);
+    *place = Some(sender.clone());
+    Ok((sender, false))
+}
+
+async fn connect(upstream: &Upstream, within: Duration) -> Result<TcpStream, ConnectError> {
+    let connecting = TcpStream::connect(&*upstream.address);
+    let socket = tokio::time::timeout(within, connecting).await.map_err(|_| ConnectError::Timeout)??;
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}

@@ -1,0 +1,424 @@
+//! What hangs on a session: leases. A session is one row; whatever is open because of it (a token that the edge
+//! has cached, a stream or socket that it forwards) holds a [`Lease`], and there is one place where a session's
+//! end reaches them all: this one.
+//!
+//! 1. *Open*: the first holder has the service's log followed, and only then the row read, so that no end falls
+//!    between the two.
+//! 2. *Check*: a look at memory. It is as good as the row while the log is heard.
+//! 3. *Renew*: a session that lives on is read again once what was known of it is over.
+//! 4. *Revoke*: the log says that it ended, at whatever instance; or a row says so after a gap.
+//! 5. *Close*: holders that wait are woken with the [`CloseReason`].
+//!
+//! Wake-ups are hints and may be lost; heads of logs are therefore compared every second, and that this worked
+//! is what [`Leases::is_current`] says.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use miid_protocol::events::SessionRevoked;
+use miid_protocol::service::RevokeReason;
+use miid_protocol::{ClientId, Lifetime, SessionId, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::Session;
+use crate::store::{Store, StoreError};
+use crate::streams::{Heard, StreamKey, Tail};
+
+/// How often heads are compared: what a lost wake-up costs at most.
+const LOOK: Duration = Duration::from_secs(1);
+/// Without a look for so long, what is known is not current any more.
+const CURRENT: Lifetime = Lifetime::from_secs(4);
+/// How long a session stays known that nothing hangs on.
+const KEEP: Lifetime = Lifetime::from_secs(300);
+/// Known sessions, over which those that nothing hangs on are forgotten at once.
+const MANY: usize = 200_000;
+const SHARDS: usize = 32;
+
+/// Why a lease was closed, and so what its holder does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The session ended: give up.
+    Ended(RevokeReason),
+    /// What it was opened with is over: refresh, then retry.
+    Expired,
+    /// This instance cannot say any more: retry.
+    Unknown,
+}
+
+impl CloseReason {
+    /// What a client does about it.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Ended(_) => "give_up",
+            Self::Expired => "refresh",
+            Self::Unknown => "retry",
+        }
+    }
+}
+
+/// A hold on a session. Cheap to clone behind its [`Arc`].
+#[derive(Debug)]
+pub struct Lease {
+    /// The session.
+    pub session: SessionId,
+    /// At which service.
+    pub client_id: ClientId,
+    /// Whose, at this service.
+    pub sub: Arc<str>,
+    /// What was granted.
+    pub scopes: Vec<String>,
+    /// Since when the session is there.
+    pub since: Timestamp,
+    known_until: AtomicI64,
+    touched: AtomicI64,
+    end: OnceLock<CloseReason>,
+    closed: CancellationToken,
+    /// What was signed about it, for whom, and until when it is shown: signing costs more than forwarding.
+    signed: Mutex<Vec<Signed>>,
+}
+
+/// Something that was signed about a session.
+#[derive(Debug, Clone)]
+pub(crate) struct Signed {
+    /// For whom, and what of a token it says.
+    pub(crate) about: Box<str>,
+    /// As a header says it.
+    pub(crate) value: http::HeaderValue,
+    /// Made anew from then on.
+    pub(crate) fresh_until: Timestamp,
+    /// Not shown with a token that is over before.
+    pub(crate) expires_at: Timestamp,
+}
+
+/// Kept of one session.
+const MAX_SIGNED: usize = 64;
+
+impl Lease {
+    /// What was signed, if it is fresh and over no later than `by`; else what `sign` gives, which is kept.
+    pub(crate) fn signed(
+        &self,
+        about: &str,
+        now: Timestamp,
+        by: Timestamp,
+        sign: impl FnOnce() -> Option<Signed>,
+    ) -> Option<http::HeaderValue> {
+        let mut signed = lock(&self.signed);
+        let usable = |s: &&Signed| *s.about == *about && now < s.fresh_until && s.expires_at <= by;
+        if let Some(known) = signed.iter().find(usable) {
+            return Some(known.value.clone());
+        }
+        let fresh = sign()?;
+        signed.retain(|s| *s.about != *about && now < s.fresh_until);
+        if signed.len() < MAX_SIGNED {
+            signed.push(fresh.clone());
+        }
+        Some(fresh.value)
+    }
+
+    fn of(session: &Session, now: Timestamp) -> Self {
+        Self {
+            session: session.id,
+            client_id: session.client_id.clone(),
+            sub: session.sub.as_str().into(),
+            scopes: session.scopes.clone(),
+            since: session.created_at,
+            known_until: AtomicI64::new(session.idle_until.min(session.expires_at).millis()),
+            touched: AtomicI64::new(now.millis()),
+            end: OnceLock::new(),
+            closed: CancellationToken::new(),
+            signed: Mutex::default(),
+        }
+    }
+
+    /// Whether the session lives, as far as this instance has heard.
+    pub fn check(&self) -> Result<(), CloseReason> {
+        match self.end.get() {
+            None => Ok(()),
+            Some(reason) => Err(*reason),
+        }
+    }
+
+    /// Ends when the session does.
+    pub async fn closed(&self) -> CloseReason {
+        self.closed.cancelled().await;
+        self.end.get().copied().unwrap_or(CloseReason::Unknown)
+    }
+
+    /// The same, to be kept apart from the lease.
+    pub fn closing(&self) -> CancellationToken {
+        self.closed.clone()
+    }
+
+    fn close(&self, reason: CloseReason) -> bool {
+        let first = self.end.set(reason).is_ok();
+        self.closed.cancel();
+        first
+    }
+
+    /// Past this the session may have run out, unless it was refreshed since: it must be looked at again.
+    fn is_known(&self, now: Timestamp) -> bool {
+        now.millis() < self.known_until.load(Ordering::Relaxed)
+    }
+}
+
+/// Every lease of this instance.
+pub struct Leases {
+    store: Store,
+    shards: [Mutex<HashMap<SessionId, Arc<Lease>>>; SHARDS],
+    /// Whose logs are followed.
+    followed: tokio::sync::Mutex<HashMap<ClientId, CancellationToken>>,
+    stop: CancellationToken,
+    heard_at: AtomicI64,
+}
+
+impl Leases {
+    /// None yet.
+    pub fn new(store: Store) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            shards: std::array::from_fn(|_| Mutex::default()),
+            followed: tokio::sync::Mutex::default(),
+            stop: CancellationToken::new(),
+            heard_at: AtomicI64::new(0),
+        })
+    }
+
+    /// The lease of a session where it is known and current: as good as its row, without asking for it.
+    pub fn find(&self, id: SessionId) -> Option<Arc<Lease>> {
+        let now = self.store.clock().now();
+        let lease = lock(self.shard(id)).get(&id).cloned()?;
+        lease.touched.store(now.millis(), Ordering::Relaxed);
+        (lease.check().is_err() || (self.is_current() && lease.is_known(now))).then_some(lease)
+    }
+
+    /// The lease of a session, live or ended; `None` where there is no such session.
+    pub async fn open(
+        self: &Arc<Self>,
+        id: SessionId,
+        client_id: &ClientId,
+    ) -> Result<Option<Arc<Lease>>, StoreError> {
+        self.follow(client_id).await?;
+        let now = self.store.clock().now();
+        let known = lock(self.shard(id)).get(&id).cloned();
+        // A place first, then the row: an end that is told between the two finds the place.
+        let lease = match known {
+            Some(lease) => lease,
+            None => match self.store.read().await?.session(id).await? {
+                Some(session) => self.place(&session, now),
+                None => return Ok(None),
+            },
+        };
+        let Some(session) = self.store.read().await?.session(id).await? else { return Ok(None) };
+        self.heard_at.fetch_max(now.millis(), Ordering::Relaxed);
+        self.compare(&lease, &session, now);
+        Ok(Some(lease))
+    }
+
+    /// Gives a session its place, from where on it is told of its end.
+    fn place(&self, session: &Session, now: Timestamp) -> Arc<Lease> {
+        let mut shard = lock(self.shard(session.id));
+        if shard.len() >= MANY / SHARDS {
+            shard.retain(|_, lease| Arc::strong_count(lease) > 1);
+        }
+        shard.entry(session.id).or_insert_with(|| Arc::new(Lease::of(session, now))).clone()
+    }
+
+    /// What a row says about a lease.
+    fn compare(&self, lease: &Lease, session: &Session, now: Timestamp) {
+        if let Some((_, reason)) = session.revoked {
+            lease.close(CloseReason::Ended(reason));
+        } else if !session.is_live(now) {
+            lease.close(CloseReason::Ended(RevokeReason::Expired));
+        } else {
+            let until = session.idle_until.min(session.expires_at);
+            lease.known_until.fetch_max(until.millis(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the store was heard of recently enough that what is not known to have ended lives.
+    pub fn is_current(&self) -> bool {
+        let heard_at = Timestamp::from_millis(self.heard_at.load(Ordering::Relaxed));
+        self.store.clock().now() < heard_at.plus(CURRENT)
+    }
+
+    /// How many sessions are known.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Follows a service's log, once.
+    async fn follow(self: &Arc<Self>, client_id: &ClientId) -> Result<(), StoreError> {
+        let mut followed = self.followed.lock().await;
+        if followed.get(client_id).is_some_and(|ended| !ended.is_cancelled()) {
+            return Ok(());
+        }
+        let key = StreamKey::service(client_id);
+        let Some(tail) = Tail::open(&self.store, key).await? else { return Err(StoreError::Busy) };
+        let ended = CancellationToken::new();
+        followed.insert(client_id.clone(), ended.clone());
+        drop(followed);
+        let (leases, client_id) = (self.clone(), client_id.clone());
+        tokio::spawn(async move {
+            leases.stop.run_until_cancelled(leases.hear(tail, &client_id)).await;
+            ended.cancel();
+            leases.close_all(&client_id);
+        });
+        Ok(())
+    }
+
+    /// Nobody tells of their ends any more.
+    fn close_all(&self, client_id: &ClientId) {
+        for shard in &self.shards {
+            lock(shard).retain(|_, lease| {
+                let theirs = lease.client_id == *client_id;
+                if theirs {
+                    lease.close(CloseReason::Unknown);
+                }
+                !theirs
+            });
+        }
+    }
+
+    async fn hear(&self, mut tail: Tail, client_id: &ClientId) {
+        let mut behind = false;
+        loop {
+            if behind {
+                match self.look_at_rows(client_id).await {
+                    Ok(()) => behind = false,
+                    Err(error) => {
+                        tracing::debug!(%error, "sessions could not be looked at; will try again");
+                        tokio::time::sleep(LOOK).await;
+                        continue;
+                    }
+                }
+            }
+            match tail.next().await {
+                Ok(Heard::Events(events)) => {
+                    for event in events.iter().filter(|event| event.name == "session_revoked") {
+                        match serde_json::from_str::<SessionRevoked>(&event.data) {
+                            Ok(revoked) => self.revoke(&revoked),
+                            Err(error) => tracing::error!(%error, "an event of ours is not readable"),
+                        }
+                    }
+                }
+                Ok(Heard::Gap) => behind = true,
+                Ok(Heard::Closed) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "a log could not be read; will try again");
+                    tokio::time::sleep(LOOK).await;
+                }
+            }
+        }
+    }
+
+    fn revoke(&self, revoked: &SessionRevoked) {
+        let lease = lock(self.shard(revoked.session_id)).get(&revoked.session_id).cloned();
+        let Some(lease) = lease else { return };
+        if lease.close(CloseReason::Ended(revoked.reason)) {
+            let late = self.store.clock().now().millis().saturating_sub(revoked.at.millis()).max(0);
+            metrics::histogram!("miid_edge_revoke_seconds").record(late as f64 / 1000.0);
+        }
+    }
+
+    /// After a gap only the rows know who ended.
+    async fn look_at_rows(&self, client_id: &ClientId) -> Result<(), StoreError> {
+        let mut theirs = Vec::new();
+        for shard in &self.shards {
+            theirs.extend(lock(shard).values().filter(|lease| lease.client_id == *client_id).cloned());
+        }
+        for lease in theirs {
+            let now = self.store.clock().now();
+            match self.store.read().await?.session(lease.session).await? {
+                Some(session) => self.compare(&lease, &session, now),
+                None => drop(lease.close(CloseReason::Unknown)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether the store is there, and wakes who missed something; forgets what nothing hangs on. Until
+    /// stopped.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut known = HashMap::new();
+        let mut ticks = tokio::time::interval(LOOK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let now = self.store.clock().now();
+            let clients: Vec<StreamKey> = self.followed.lock().await.keys().map(StreamKey::service).collect();
+            let heads = async { self.store.read().await?.heads(&clients).await };
+            if let Ok(heads) = heads.await {
+                for (key, head) in heads {
+                    if known.insert(key.clone(), head) != Some(head) {
+                        self.store.hub().wake(&key);
+                    }
+                }
+                self.heard_at.fetch_max(now.millis(), Ordering::Relaxed);
+            }
+            self.forget(now);
+            metrics::gauge!("miid_leases").set(self.len() as f64);
+        }
+        self.stop.cancel();
+    }
+
+    fn forget(&self, now: Timestamp) {
+        for shard in &self.shards {
+            lock(shard).retain(|_, lease| {
+                let touched = Timestamp::from_millis(lease.touched.load(Ordering::Relaxed));
+                Arc::strong_count(lease) > 1 || now < touched.plus(KEEP)
+            });
+        }
+    }
+
+    fn shard(&self, id: SessionId) -> &Mutex<HashMap<SessionId, Arc<Lease>>> {
+        let last = id.uuid().as_bytes()[15];
+        &self.shards[usize::from(last) % SHARDS]
+    }
+}
+
+/// A thread that panicked while it held the lock left the map as it was.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A lease on nothing.
+    pub(crate) fn lease() -> Arc<Lease> {
+        Arc::new(Lease {
+            session: SessionId::parse("0198e0a0-0000-7000-8000-00000000000a").expect("id"),
+            client_id: ClientId::parse("demo-shop").expect("id"),
+            sub: "s".into(),
+            scopes: Vec::new(),
+            since: Timestamp::from_millis(0),
+            known_until: AtomicI64::new(i64::MAX),
+            touched: AtomicI64::new(0),
+            end: OnceLock::new(),
+            closed: CancellationToken::new(),
+            signed: Mutex::default(),
+        })
+    }
+
+    #[tokio::test]
+    async fn the_first_reason_counts_and_wakes_whoever_waits() {
+        let lease = lease();
+        assert!(lease.check().is_ok());
+        let waiting = tokio::spawn({
+            let lease = lease.clone();
+            async move { lease.closed().await }
+        });
+        assert!(lease.close(CloseReason::Ended(RevokeReason::User)));
+        assert!(!lease.close(CloseReason::Unknown));
+        assert_eq!(lease.check(), Err(CloseReason::Ended(RevokeReason::User)));
+        assert_eq!(waiting.await.expect("woken"), CloseReason::Ended(RevokeReason::User));
+        assert_eq!(CloseReason::Expired.advice(), "refresh");
+    }
+}
