@@ -18,6 +18,7 @@ mod deep_link;
 mod early;
 mod events;
 mod forward;
+mod handover;
 mod notify;
 mod panel;
 mod run;

@@ -15,7 +15,7 @@ use crate::early::Early;
 use crate::forward::Forward;
 use crate::panel::Panel;
 use crate::tray::Tray;
-use crate::{autostart, deep_link, events, window};
+use crate::{autostart, deep_link, events, handover, window};
 
 /// How often it is looked whether a tray came or went.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -53,7 +53,7 @@ pub fn run(arguments: Arguments, began: Began) -> Result<(), RunError> {
         .callback(|app, words, _| deep_link::second_start(app, &words))
         .dbus_id(bus_name(&folder))
         .build();
-    let app = tauri::Builder::default()
+    let built = tauri::Builder::default()
         .plugin(single)
         .plugin(tauri_plugin_deep_link::init())
         .plugin(tauri_plugin_notification::init())
@@ -65,7 +65,11 @@ pub fn run(arguments: Arguments, began: Began) -> Result<(), RunError> {
         .manage(Early::default())
         .setup(move |app| Ok(set_up(app, &arguments, folder)?))
         .invoke_handler(handler())
-        .build(tauri::generate_context!())?;
+        .build(tauri::generate_context!());
+    let app = match built {
+        Err(error) if handover::may_start_again(&error) => return Err(handover::start_again().into()),
+        built => built?,
+    };
     app.run(|app, event| match event {
         // The tray has no window that would keep it alive; only “Quit” has a code.
         RunEvent::ExitRequested { api, code: None, .. } => api.prevent_exit(),

@@ -75,10 +75,12 @@ fn is_ours(url: &Url) -> bool {
 /// Closed by the person: it goes into the tray; without one it stays where it can be found again.
 fn close<R: Runtime>(app: &AppHandle<R>) {
     let app = app.clone();
+    tracing::debug!("asked to close the window");
     tauri::async_runtime::spawn(async move {
         let Some(window) = app.get_webview_window(MAIN) else { return };
         // Asked at this moment: a window that hides where no tray is could not be found again.
         let hides = app.state::<Panel>().look(&app.state::<Desk>()).await;
+        tracing::debug!(hides, "the window goes");
         let done = if hides { window.hide() } else { window.minimize() };
         app.state::<Forward>().settled();
         if let Err(error) = done {
