@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use futures_util::StreamExt as _;
 use zbus::names::BusName;
 
 use super::Home;
@@ -54,6 +55,34 @@ impl Bus {
         let bus = zbus::fdo::DBusProxy::new(&self.connection).await.expect("the bus itself answers");
         let name = BusName::try_from(name).expect("a name of the bus");
         bus.name_has_owner(name).await.unwrap_or(false)
+    }
+
+    /// The names that programs have on it and that end so.
+    pub async fn names(&self, end: &str) -> Vec<String> {
+        let bus = zbus::fdo::DBusProxy::new(&self.connection).await.expect("the bus itself answers");
+        let names = bus.list_names().await.expect("the bus lists its names");
+        names.iter().map(ToString::to_string).filter(|name| name.ends_with(end)).collect()
+    }
+
+    /// Takes a name, as a program that ends in the moment in which somebody calls it: it never answers. Done once it
+    /// has been called.
+    pub async fn vanish_when_called(&self, name: &str) -> tokio::task::JoinHandle<()> {
+        let connection = zbus::connection::Builder::address(self.address.as_str())
+            .and_then(|builder| builder.name(name.to_owned()))
+            .expect("a name of the bus")
+            .build()
+            .await
+            .expect("the name is free");
+        let mut messages = zbus::MessageStream::from(&connection);
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = messages.next().await {
+                if message.header().member().is_some_and(|member| member == "ExecuteCallback") {
+                    break;
+                }
+            }
+            drop(messages);
+            connection.close().await.expect("gone");
+        })
     }
 
     /// What the desktop has shown as notifications so far, oldest first.

@@ -86,6 +86,8 @@ impl Home {
             // Its words are compared; a developer may read another language.
             .env("LANG", "C.UTF-8")
             .env_remove("LANGUAGE")
+            // What it was asked is told where a scenario fails.
+            .env("RUST_LOG", "warn,miid_wallet=debug,miid_wallet_app=debug")
             .env("MIID_WALLET_DIR", self.wallet());
     }
 

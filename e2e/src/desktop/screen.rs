@@ -100,6 +100,16 @@ impl Screen {
         program::capture(command).await.ok();
     }
 
+    /// Asks the window manager to close the window with this title, as the button in its title bar does.
+    pub async fn close(&self, title: &str) {
+        let found =
+            program::capture(self.x("xdotool", &["search", "--onlyvisible", "--name", title])).await.stdout;
+        let window = found.lines().next().and_then(|id| id.parse().ok()).expect("the window can be seen");
+        let display = self.display.clone();
+        let asked = tokio::task::spawn_blocking(move || ask_to_close(&display, window)).await;
+        asked.expect("asked").expect("the screen takes a message");
+    }
+
     /// The titles of the windows that can be seen now.
     pub async fn windows(&self) -> Vec<String> {
         let found = self.x("xdotool", &["search", "--onlyvisible", "--name", ".*"]);
@@ -110,15 +120,6 @@ impl Screen {
             titles.push(title.stdout.trim().to_owned());
         }
         titles
-    }
-
-    /// The title of the window that the keys go to; empty while there is none.
-    pub async fn focused(&self) -> String {
-        program::capture(self.x("xdotool", &["getactivewindow", "getwindowname"]))
-            .await
-            .stdout
-            .trim()
-            .to_owned()
     }
 
     /// Keeps a picture of all of it.
@@ -136,4 +137,18 @@ impl Screen {
         command.arg(file);
         command
     }
+}
+
+/// `_NET_CLOSE_WINDOW` of the Extended Window Manager Hints.
+fn ask_to_close(display: &str, window: u32) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    use x11rb::connection::Connection as _;
+    use x11rb::protocol::xproto::{ClientMessageEvent, ConnectionExt as _, EventMask};
+    let (connection, screen) = x11rb::connect(Some(display))?;
+    let root = connection.setup().roots[screen].root;
+    let name = connection.intern_atom(false, b"_NET_CLOSE_WINDOW")?.reply()?.atom;
+    // When: not known. Who asks: a pager, 2.
+    let message = ClientMessageEvent::new(32, window, name, [0, 2, 0, 0, 0]);
+    let mask = EventMask::SUBSTRUCTURE_NOTIFY | EventMask::SUBSTRUCTURE_REDIRECT;
+    connection.send_event(false, root, mask, message)?.check()?;
+    Ok(())
 }

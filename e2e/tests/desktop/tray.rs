@@ -11,6 +11,7 @@ on_sqlite!(
     a_window_that_is_closed_leaves_the_tray_and_a_second_start_brings_it_back,
     without_a_tray_the_window_stays_and_says_why,
     asked_to_end_it_leaves_nothing_behind,
+    a_start_in_the_moment_in_which_the_other_ends_takes_its_place,
 );
 
 async fn the_tray_says_how_it_stands_and_its_menu_works(world: World) {
@@ -79,4 +80,18 @@ async fn asked_to_end_it_leaves_nothing_behind(world: World) {
     again.kill().await;
     // Also after a crash.
     opened(&desktop).await.stop().await;
+}
+
+async fn a_start_in_the_moment_in_which_the_other_ends_takes_its_place(world: World) {
+    let gateway = world.gateway(&[]).await;
+    let desktop = enrolled(&world, &gateway, "Alice").await;
+    let wallet = opened(&desktop).await;
+    let names = desktop.bus.names(".SingleInstance").await;
+    assert_eq!(names.len(), 1, "{names:?}");
+    wallet.kill().await;
+    eventually("the name is free", || async { (!desktop.bus.has(&names[0]).await).then_some(()) }).await;
+
+    let ending = desktop.bus.vanish_when_called(&names[0]).await;
+    opened(&desktop).await.stop().await;
+    ending.await.expect("it was called first");
 }
