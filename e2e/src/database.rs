@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection};
 
 use crate::clock;
+use crate::cut::Cable;
 use crate::postgres::Cluster;
 use crate::program;
 
@@ -43,6 +44,16 @@ impl Database {
         cluster.execute(&format!("CREATE DATABASE {name}")).await;
         let url = cluster.url(&name);
         Self(Arc::new(Inner::Postgres { cluster: cluster.clone(), name, url }))
+    }
+
+    /// The same one on a server, over a cable.
+    pub async fn over_a_cable(&self) -> (Self, Cable) {
+        let Inner::Postgres { cluster, name, url } = &*self.0 else { panic!("a file has no cable") };
+        let rest = url.split_once('@').expect("a URL with a user").1;
+        let server = rest.split('/').next().expect("host and port");
+        let cable = Cable::new(server.to_owned()).await;
+        let url = url.replace(server, &cable.address());
+        (Self(Arc::new(Inner::Postgres { cluster: cluster.clone(), name: name.clone(), url })), cable)
     }
 
     /// For `--database-url`.

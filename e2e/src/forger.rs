@@ -43,6 +43,11 @@ impl Forger {
         format!("{text}.{}", jws::encode(&signature.to_bytes()))
     }
 
+    /// When its token was issued.
+    pub fn issued_at(&self) -> i64 {
+        self.payload["iat"].as_i64().expect("a time")
+    }
+
     /// The same with another `jti`.
     pub fn another(&self) -> String {
         self.forge(json!({}), |payload| payload["jti"] = clock::name().into())

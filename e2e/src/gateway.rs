@@ -78,6 +78,13 @@ impl Gateway {
         Self::launch(world, name, issuer, Arc::new(Port::take()), database, data_dir, flags).await
     }
 
+    /// The same, which reaches the database in a way of its own.
+    pub async fn another_on(&self, name: &str, database: Database, flags: &[&str]) -> Self {
+        let (issuer, data_dir) = (self.at.issuer.clone(), self.data_dir.clone());
+        let flags = flags.iter().map(ToString::to_string).collect();
+        Self::launch(&self.world, name, issuer, Arc::new(Port::take()), database, data_dir, flags).await
+    }
+
     /// The same, as on another machine: a data dir of its own, and the keys from a file.
     pub async fn another_elsewhere(&self, name: &str) -> Self {
         let world = &self.world;

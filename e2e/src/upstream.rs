@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -39,7 +40,11 @@ struct State {
 #[derive(Debug, Clone)]
 enum Manner {
     Http1,
-    Http2,
+    Http2 {
+        websockets: bool,
+    },
+    /// Answers one request on each connection, and hangs up at the second.
+    Once,
     /// Answers whatever comes with these bytes, and closes.
     Bytes(Arc<[u8]>),
 }
@@ -54,7 +59,17 @@ impl Upstream {
 
     /// One that speaks HTTP/2 without TLS, and nothing else.
     pub fn start_http2() -> Self {
-        Self::with(Manner::Http2)
+        Self::with(Manner::Http2 { websockets: true })
+    }
+
+    /// The same, which takes no WebSockets.
+    pub fn start_http2_without_websockets() -> Self {
+        Self::with(Manner::Http2 { websockets: false })
+    }
+
+    /// One that answers one request on each connection, keeps it open, and hangs up when it hears a second.
+    pub fn hanging_up() -> Self {
+        Self::with(Manner::Once)
     }
 
     /// One that answers every request with these bytes, whatever they are, and closes.
@@ -131,11 +146,25 @@ async fn accept(listener: TcpListener, manner: Manner, state: Arc<State>) {
                         .with_upgrades()
                         .await;
                 }
-                Manner::Http2 => {
+                Manner::Http2 { websockets } => {
                     let service = service_fn(move |request| answer(request, state.clone()));
-                    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(socket), service)
-                        .await;
+                    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    if websockets {
+                        builder.enable_connect_protocol();
+                    }
+                    let _ = builder.serve_connection(TokioIo::new(socket), service).await;
+                }
+                Manner::Once => {
+                    let mut request = [0; 4096];
+                    for turn in 0..2 {
+                        if !matches!(socket.read(&mut request).await, Ok(1..)) {
+                            return;
+                        }
+                        state.requests.fetch_add(1, Ordering::SeqCst);
+                        if turn == 0 {
+                            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                        }
+                    }
                 }
                 Manner::Bytes(bytes) => {
                     let mut request = [0; 4096];
@@ -182,10 +211,22 @@ async fn answer(mut request: Request<Incoming>, state: Arc<State>) -> Result<Res
             tokio::time::sleep(Duration::from_millis(50)).await;
             Err(std::io::Error::other("dies"))
         })),
+        "stall" => {
+            body(stream::once(async { Ok(Frame::data(Bytes::from_static(b"the first part"))) }).chain(
+                stream::once(async move {
+                    std::future::pending::<()>().await;
+                    drop(open);
+                    Err(std::io::Error::other("never"))
+                }),
+            ))
+        }
         "big" => {
             // 200 MB, made as they are taken.
             let piece = Bytes::from(vec![b'x'; 64 * 1024]);
-            body(stream::iter((0..3200).map(move |_| Ok(Frame::data(piece.clone())))))
+            body(stream::iter((0..3200).map(move |_| {
+                let _under_way = &open;
+                Ok(Frame::data(piece.clone()))
+            })))
         }
         "sse" => {
             let events = stream::unfold((0, open), |(n, open)| async move {
@@ -214,13 +255,36 @@ async fn answer(mut request: Request<Incoming>, state: Arc<State>) -> Result<Res
                 let (mut from, mut to) = tokio::io::split(TokioIo::new(upgraded));
                 let _ = tokio::io::copy(&mut from, &mut to).await;
             });
-            let mut response = plain(StatusCode::SWITCHING_PROTOCOLS, "");
-            response.headers_mut().insert("connection", HeaderValue::from_static("upgrade"));
-            response.headers_mut().insert("upgrade", HeaderValue::from_static("websocket"));
-            response
+            switched(&request)
         }
         _ => return Ok(echo(request).await),
     })
+}
+
+/// The answer to who asks for a WebSocket, in either version; what it was sent stands in `x-said`.
+fn switched(request: &Request<Incoming>) -> Response<Body> {
+    let protocol = request.extensions().get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str);
+    let mut response = match (request.method().as_str(), protocol) {
+        ("GET", None) => {
+            let mut response = plain(StatusCode::SWITCHING_PROTOCOLS, "");
+            let key =
+                request.headers().get("sec-websocket-key").map(HeaderValue::as_bytes).unwrap_or_default();
+            let guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+            let digest = sha1::Sha1::new().chain_update(key).chain_update(guid).finalize();
+            let accept = base64::engine::general_purpose::STANDARD.encode(digest);
+            for (name, value) in
+                [("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-accept", &accept)]
+            {
+                response.headers_mut().insert(name, HeaderValue::from_str(value).expect("a value"));
+            }
+            response
+        }
+        ("CONNECT", Some("websocket")) => plain(StatusCode::OK, ""),
+        other => panic!("this asks for no WebSocket: {other:?}"),
+    };
+    let said = fields(request.headers()).to_string();
+    response.headers_mut().insert("x-said", HeaderValue::from_str(&said).expect("JSON is text"));
+    response
 }
 
 /// Everything that was sent, as JSON.

@@ -6,16 +6,17 @@
 //!    between the two.
 //! 2. *Check*: a look at memory. It is as good as the row while the log is heard.
 //! 3. *Renew*: a session that lives on is read again once what was known of it is over.
-//! 4. *Revoke*: the log says that it ended, at whatever instance; or a row says so after a gap.
+//! 4. *Revoke*: the log says that it ended, at whatever instance. Where part of a log is gone, nobody knows who
+//!    ended, so all of that service's leases are closed, and opened again by whoever asks.
 //! 5. *Close*: holders that wait are woken with the [`CloseReason`].
 //!
 //! Wake-ups are hints and may be lost; heads of logs are therefore compared every second, and that this worked
-//! is what [`Leases::is_current`] says.
+//! is what [`Leases::is_current`] says, and nothing else: a row that could be read says nothing of other rows.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use miid_protocol::events::SessionRevoked;
 use miid_protocol::service::RevokeReason;
@@ -29,7 +30,7 @@ use crate::streams::{Heard, StreamKey, Tail};
 /// How often heads are compared: what a lost wake-up costs at most.
 const LOOK: Duration = Duration::from_secs(1);
 /// Without a look for so long, what is known is not current any more.
-const CURRENT: Lifetime = Lifetime::from_secs(4);
+const CURRENT: Duration = Duration::from_secs(4);
 /// How long a session stays known that nothing hangs on.
 const KEEP: Lifetime = Lifetime::from_secs(300);
 /// Known sessions, over which those that nothing hangs on are forgotten at once.
@@ -48,6 +49,11 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Whether it stays so whatever is read later: only an end that was told, or that stands in the row.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Ended(_))
+    }
+
     /// What a client does about it.
     pub const fn advice(self) -> &'static str {
         match self {
@@ -168,9 +174,31 @@ pub struct Leases {
     store: Store,
     shards: [Mutex<HashMap<SessionId, Arc<Lease>>>; SHARDS],
     /// Whose logs are followed.
-    followed: tokio::sync::Mutex<HashMap<ClientId, CancellationToken>>,
+    followed: Mutex<HashMap<ClientId, Arc<Followed>>>,
     stop: CancellationToken,
-    heard_at: AtomicI64,
+    begun: Instant,
+    /// When heads were compared last, in milliseconds since `begun`; 0 is never. Not by the clock on the wall, which
+    /// may be set back.
+    looked_at: AtomicU64,
+}
+
+/// A log is followed until this ends. Locked while that begins, so that it begins once and nobody waits for another
+/// service's.
+type Followed = tokio::sync::Mutex<Option<CancellationToken>>;
+
+/// Somebody hears of a service's ends; dropped, however that comes about, nobody does any more.
+struct Hearing {
+    leases: Arc<Leases>,
+    client_id: ClientId,
+    ended: CancellationToken,
+}
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        // First: whoever opens a lease from here on has the log followed anew.
+        self.ended.cancel();
+        self.leases.close_all(&self.client_id);
+    }
 }
 
 impl Leases {
@@ -179,21 +207,34 @@ impl Leases {
         Arc::new(Self {
             store,
             shards: std::array::from_fn(|_| Mutex::default()),
-            followed: tokio::sync::Mutex::default(),
+            followed: Mutex::default(),
             stop: CancellationToken::new(),
-            heard_at: AtomicI64::new(0),
+            begun: Instant::now(),
+            looked_at: AtomicU64::new(0),
         })
     }
 
     /// The lease of a session where it is known and current: as good as its row, without asking for it.
     pub fn find(&self, id: SessionId) -> Option<Arc<Lease>> {
         let now = self.store.clock().now();
-        let lease = lock(self.shard(id)).get(&id).cloned()?;
+        let lease = self.known(id)?;
         lease.touched.store(now.millis(), Ordering::Relaxed);
         (lease.check().is_err() || (self.is_current() && lease.is_known(now))).then_some(lease)
     }
 
-    /// The lease of a session, live or ended; `None` where there is no such session.
+    /// A session's lease, if it has one that lives or ended for good; one that was closed for another reason is
+    /// forgotten, so that the row is asked again.
+    fn known(&self, id: SessionId) -> Option<Arc<Lease>> {
+        let mut shard = lock(self.shard(id));
+        let lease = shard.get(&id)?.clone();
+        if lease.check().is_err_and(|reason| !reason.is_final()) {
+            shard.remove(&id);
+            return None;
+        }
+        Some(lease)
+    }
+
+    /// The lease of a session, live or ended; `None` where this service has no such session.
     pub async fn open(
         self: &Arc<Self>,
         id: SessionId,
@@ -201,17 +242,19 @@ impl Leases {
     ) -> Result<Option<Arc<Lease>>, StoreError> {
         self.follow(client_id).await?;
         let now = self.store.clock().now();
-        let known = lock(self.shard(id)).get(&id).cloned();
-        // A place first, then the row: an end that is told between the two finds the place.
-        let lease = match known {
+        // A place first, then the row: an end that is told between the two finds the place. None for another
+        // service's session, whose log may not be followed: nobody would tell of its end.
+        let lease = match self.known(id) {
             Some(lease) => lease,
             None => match self.store.read().await?.session(id).await? {
-                Some(session) => self.place(&session, now),
-                None => return Ok(None),
+                Some(session) if session.client_id == *client_id => self.place(&session, now),
+                _ => return Ok(None),
             },
         };
+        if lease.client_id != *client_id {
+            return Ok(None);
+        }
         let Some(session) = self.store.read().await?.session(id).await? else { return Ok(None) };
-        self.heard_at.fetch_max(now.millis(), Ordering::Relaxed);
         self.compare(&lease, &session, now);
         Ok(Some(lease))
     }
@@ -230,7 +273,8 @@ impl Leases {
         if let Some((_, reason)) = session.revoked {
             lease.close(CloseReason::Ended(reason));
         } else if !session.is_live(now) {
-            lease.close(CloseReason::Ended(RevokeReason::Expired));
+            // By a clock that may be set right, and until somebody refreshes: no end for good.
+            lease.close(CloseReason::Expired);
         } else {
             let until = session.idle_until.min(session.expires_at);
             lease.known_until.fetch_max(until.millis(), Ordering::Relaxed);
@@ -239,8 +283,8 @@ impl Leases {
 
     /// Whether the store was heard of recently enough that what is not known to have ended lives.
     pub fn is_current(&self) -> bool {
-        let heard_at = Timestamp::from_millis(self.heard_at.load(Ordering::Relaxed));
-        self.store.clock().now() < heard_at.plus(CURRENT)
+        let looked_at = self.looked_at.load(Ordering::Relaxed);
+        looked_at != 0 && self.begun.elapsed() < Duration::from_millis(looked_at) + CURRENT
     }
 
     /// How many sessions are known.
@@ -255,20 +299,19 @@ impl Leases {
 
     /// Follows a service's log, once.
     async fn follow(self: &Arc<Self>, client_id: &ClientId) -> Result<(), StoreError> {
-        let mut followed = self.followed.lock().await;
-        if followed.get(client_id).is_some_and(|ended| !ended.is_cancelled()) {
+        let followed = lock(&self.followed).entry(client_id.clone()).or_default().clone();
+        let mut until = followed.lock().await;
+        if until.as_ref().is_some_and(|ended| !ended.is_cancelled()) {
             return Ok(());
         }
         let key = StreamKey::service(client_id);
         let Some(tail) = Tail::open(&self.store, key).await? else { return Err(StoreError::Busy) };
         let ended = CancellationToken::new();
-        followed.insert(client_id.clone(), ended.clone());
-        drop(followed);
-        let (leases, client_id) = (self.clone(), client_id.clone());
+        *until = Some(ended.clone());
+        let hearing = Hearing { leases: self.clone(), client_id: client_id.clone(), ended };
         tokio::spawn(async move {
-            leases.stop.run_until_cancelled(leases.hear(tail, &client_id)).await;
-            ended.cancel();
-            leases.close_all(&client_id);
+            let leases = &hearing.leases;
+            leases.stop.run_until_cancelled(leases.hear(tail, &hearing.client_id)).await;
         });
         Ok(())
     }
@@ -287,18 +330,7 @@ impl Leases {
     }
 
     async fn hear(&self, mut tail: Tail, client_id: &ClientId) {
-        let mut behind = false;
         loop {
-            if behind {
-                match self.look_at_rows(client_id).await {
-                    Ok(()) => behind = false,
-                    Err(error) => {
-                        tracing::debug!(%error, "sessions could not be looked at; will try again");
-                        tokio::time::sleep(LOOK).await;
-                        continue;
-                    }
-                }
-            }
             match tail.next().await {
                 Ok(Heard::Events(events)) => {
                     for event in events.iter().filter(|event| event.name == "session_revoked") {
@@ -308,7 +340,11 @@ impl Leases {
                         }
                     }
                 }
-                Ok(Heard::Gap) => behind = true,
+                // Rows would tell, but there may be many, and until all are read nobody is known to live.
+                Ok(Heard::Gap) => {
+                    tracing::warn!(%client_id, "part of a log is gone: what hangs on its sessions begins anew");
+                    self.close_all(client_id);
+                }
                 Ok(Heard::Closed) => return,
                 Err(error) => {
                     tracing::debug!(%error, "a log could not be read; will try again");
@@ -327,22 +363,6 @@ impl Leases {
         }
     }
 
-    /// After a gap only the rows know who ended.
-    async fn look_at_rows(&self, client_id: &ClientId) -> Result<(), StoreError> {
-        let mut theirs = Vec::new();
-        for shard in &self.shards {
-            theirs.extend(lock(shard).values().filter(|lease| lease.client_id == *client_id).cloned());
-        }
-        for lease in theirs {
-            let now = self.store.clock().now();
-            match self.store.read().await?.session(lease.session).await? {
-                Some(session) => self.compare(&lease, &session, now),
-                None => drop(lease.close(CloseReason::Unknown)),
-            }
-        }
-        Ok(())
-    }
-
     /// Looks whether the store is there, and wakes who missed something; forgets what nothing hangs on. Until
     /// stopped.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
@@ -350,8 +370,8 @@ impl Leases {
         let mut ticks = tokio::time::interval(LOOK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let now = self.store.clock().now();
-            let clients: Vec<StreamKey> = self.followed.lock().await.keys().map(StreamKey::service).collect();
+            let begun = self.begun.elapsed();
+            let clients: Vec<StreamKey> = lock(&self.followed).keys().map(StreamKey::service).collect();
             let heads = async { self.store.read().await?.heads(&clients).await };
             if let Ok(heads) = heads.await {
                 for (key, head) in heads {
@@ -359,9 +379,10 @@ impl Leases {
                         self.store.hub().wake(&key);
                     }
                 }
-                self.heard_at.fetch_max(now.millis(), Ordering::Relaxed);
+                let begun = u64::try_from(begun.as_millis()).unwrap_or(u64::MAX);
+                self.looked_at.store(begun.max(1), Ordering::Relaxed);
             }
-            self.forget(now);
+            self.forget(self.store.clock().now());
             metrics::gauge!("miid_leases").set(self.len() as f64);
         }
         self.stop.cancel();
@@ -420,5 +441,24 @@ pub(crate) mod tests {
         assert_eq!(lease.check(), Err(CloseReason::Ended(RevokeReason::User)));
         assert_eq!(waiting.await.expect("woken"), CloseReason::Ended(RevokeReason::User));
         assert_eq!(CloseReason::Expired.advice(), "refresh");
+    }
+    #[tokio::test]
+    async fn where_hearing_ends_in_a_panic_everything_is_closed_and_opened_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite://{}", folder.path().join("gateway.db").display());
+        let options = crate::store::Options { url, serve: false, sqlite_normal: true };
+        let store = Store::open(&options, crate::clock::Clock::system()).await.expect("a store");
+        let (leases, lease) = (Leases::new(store), lease());
+        lock(leases.shard(lease.session)).insert(lease.session, lease.clone());
+        let client_id = lease.client_id.clone();
+        let ended = CancellationToken::new();
+        let hearing = Hearing { leases: leases.clone(), client_id, ended: ended.clone() };
+        let hearing = tokio::spawn(async move {
+            let _hearing = hearing;
+            panic!("on purpose");
+        });
+        assert!(hearing.await.is_err());
+        assert!(ended.is_cancelled(), "the next lease has the log followed again");
+        assert_eq!((lease.check(), leases.len()), (Err(CloseReason::Unknown), 0));
     }
 }

@@ -58,7 +58,7 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> anyhow
     options.sqlite_normal = settings.sqlite_normal;
     let store = Store::open(&options, Clock::system()).await?;
     store.bind_keys(keys.fingerprint()).await?;
-    let control = upkeep::load_control(&store, &keys, &issuer, settings.lifetimes.access_ttl).await?;
+    let control = upkeep::load_control(&store, &keys, &issuer, settings.lifetimes.longest_token()).await?;
     let metrics = match settings.metrics_listen {
         Some(address) => Some((bind(address).await?, http::install_metrics()?)),
         None => None,
@@ -125,9 +125,7 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> anyhow
 fn routes(settings: &Settings) -> anyhow::Result<crate::edge::route::Table> {
     let file = settings.config_file.as_deref();
     let file = file.context("--edge-listen needs a configuration file with routes (--config)")?;
-    let table = crate::edge::config::read(file)?;
-    anyhow::ensure!(!table.is_empty(), "{} has no [[edge.route]]", file.display());
-    Ok(table)
+    Ok(crate::edge::config::read_to_serve(file)?)
 }
 
 /// SIGTERM or Ctrl-C.

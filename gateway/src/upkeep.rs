@@ -39,7 +39,7 @@ pub async fn load_control(
     store: &Store,
     keys: &ServerKeys,
     issuer: &miid_protocol::Issuer,
-    access_ttl: miid_protocol::Lifetime,
+    longest_token: miid_protocol::Lifetime,
 ) -> Result<Control, StoreError> {
     let fresh = cli::fresh_kid();
     store
@@ -53,18 +53,18 @@ pub async fn load_control(
             })
         })
         .await?;
-    read_control(store, keys, issuer, access_ttl).await
+    read_control(store, keys, issuer, longest_token).await
 }
 
 async fn read_control(
     store: &Store,
     keys: &ServerKeys,
     issuer: &miid_protocol::Issuer,
-    access_ttl: miid_protocol::Lifetime,
+    longest_token: miid_protocol::Lifetime,
 ) -> Result<Control, StoreError> {
     let mut reader = store.read().await?;
     let services = reader.services().await?;
-    let ring = KeyRing::new(keys, reader.signing_keys().await?, issuer, access_ttl);
+    let ring = KeyRing::new(keys, reader.signing_keys().await?, issuer, longest_token);
     Ok(Control { services, ring: Arc::new(ring) })
 }
 
@@ -118,25 +118,25 @@ async fn seconds(app: &App) {
     }
 }
 
-/// Reads services and keys again, because somebody named a key that is not known here.
-pub(crate) async fn reload_control(app: &App) -> Result<(), StoreError> {
-    let access_ttl = app.settings.lifetimes.access_ttl;
-    app.set_control(read_control(&app.store, &app.keys, &app.issuer, access_ttl).await?);
-    Ok(())
+/// Reads services and keys again, for instance because somebody named a key that is not known here.
+pub async fn reload_control(app: &App) -> Result<(), StoreError> {
+    let longest_token = app.settings.lifetimes.longest_token();
+    let read = async { read_control(&app.store, &app.keys, &app.issuer, longest_token).await.map(Some) };
+    app.renew_control(read).await
 }
 
 async fn look_at_control(app: &App, known: &mut Option<i64>) -> Result<(), StoreError> {
     let version = app.store.read().await?.control_version().await?;
     if *known != Some(version) {
-        let access_ttl = app.settings.lifetimes.access_ttl;
-        app.set_control(read_control(&app.store, &app.keys, &app.issuer, access_ttl).await?);
+        // Read after its number: what is read is no older than that.
+        reload_control(app).await?;
         *known = Some(version);
     }
     Ok(())
 }
 
-/// Publishes the next signing key in time for the current one to be relieved.
-async fn rotate_keys(app: &App) {
+/// Publishes the next signing key in time for the current one to be relieved. Looked at each second.
+pub async fn rotate_keys(app: &App) {
     let now = app.clock.now();
     let control = app.control();
     let due = control.ring.current(now).is_some_and(|key| {

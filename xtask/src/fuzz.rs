@@ -14,7 +14,7 @@ use crate::{path, process, say};
 
 /// How long each target runs: enough to notice a new parser that falls over, not a search.
 const SECONDS_EACH: u32 = 15;
-const TARGETS: [&str; 4] = ["did", "jws", "proof", "statement"];
+const TARGETS: [&str; 5] = ["did", "edge", "jws", "proof", "statement"];
 
 /// Installs cargo-fuzz below `target/tools`, unless it is there.
 pub(crate) fn install() -> Result<()> {
@@ -66,7 +66,7 @@ fn cargo_fuzz(verb: &str) -> Command {
 
 /// The folder that a target's corpus grows in, with the protocol's test vectors put there first: every
 /// text in them, since what is a token for one target is good noise for another, and the payload of every
-/// token, which the targets sign themselves.
+/// token, which the targets sign themselves. Beside them what lies in `protocol/fuzz/seeds` for this target.
 fn seeds(target: &str) -> Result<PathBuf> {
     let corpus = path::target().join("fuzz-corpus").join(target);
     std::fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", process::shown(&corpus)))?;
@@ -80,6 +80,12 @@ fn seeds(target: &str) -> Result<PathBuf> {
     for (number, text) in texts.iter().enumerate() {
         let file = corpus.join(format!("vector-{number:04}"));
         std::fs::write(&file, text).with_context(|| format!("cannot write {}", process::shown(&file)))?;
+    }
+    let own = path::root().join("protocol/fuzz/seeds").join(target);
+    for seed in std::fs::read_dir(own).into_iter().flatten().flatten() {
+        let file = corpus.join(seed.file_name());
+        std::fs::copy(seed.path(), &file)
+            .with_context(|| format!("cannot write {}", process::shown(&file)))?;
     }
     Ok(corpus)
 }

@@ -1,10 +1,14 @@
 //! Calls that only work while the page is connected: arrows 10 to 16. The edge, or the API server behind it, asks
 //! whether the person has a live session with an open socket (13, 14); where they have not, nothing happens (15b).
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use miid_e2e::edge::route;
-use miid_e2e::{Browser, Edge, Gateway, Service, Shop, Upstream, World, eventually, on_both, on_sqlite};
+use miid_e2e::{
+    Browser, Edge, Gateway, Renewable as _, Service, Shop, Upstream, World, eventually, on_both, on_sqlite,
+};
 use miid_protocol::service::{ActiveReason, Activity, TokenResponse};
-use miid_protocol::{ErrorCode, SessionId, paths};
+use miid_protocol::{ErrorCode, SessionId, jws, paths};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -13,6 +17,8 @@ use crate::sign_in::sign_in;
 
 on_both!(
     arrows_10_to_16_a_critical_call_works_only_while_a_socket_is_open,
+    arrow_12b_a_critical_call_whose_token_does_not_count_is_refused_however_connected_the_person_is,
+    arrow_15b_somebody_elses_socket_does_not_count,
     arrows_13_and_14_a_page_that_is_connected_is_known_to_the_gateway,
     a_service_instance_that_dies_has_nobody_connected,
 );
@@ -20,7 +26,10 @@ on_sqlite!(presence_is_each_services_own,);
 
 const HOLDER: &str = "instance-0123456789abcdef";
 
-async fn report(shop: &Service, at: &Gateway, body: Value) -> bool {
+/// Says so, after everything that was said before.
+async fn report(shop: &Service, at: &Gateway, mut body: Value) -> bool {
+    static SEQ: AtomicI64 = AtomicI64::new(1);
+    body["seq"] = SEQ.fetch_add(1, Ordering::SeqCst).into();
     let answer = shop.send(at, Method::PUT, paths::SERVICE_PRESENCE, |request| request.json(&body)).await;
     answer.is(200).json()["known"].as_bool().expect("known")
 }
@@ -86,6 +95,69 @@ async fn arrows_10_to_16_a_critical_call_works_only_while_a_socket_is_open(world
     refused(&answer, 403, "active_session_required", "");
 }
 
+async fn arrow_12b_a_critical_call_whose_token_does_not_count_is_refused_however_connected_the_person_is(
+    world: World,
+) {
+    let upstream = Upstream::start();
+    let critical = route("transfer", "/transfer", "critical", &upstream.url(), "");
+    let edge = Edge::new(&world, "edge", &routes(&upstream, &critical));
+    let (gateway, shop) = gateway(&world, &edge, &["--access-ttl", "5s"]).await;
+    let other = gateway.add_service("other-shop", &[]).await;
+    let alice = world.wallet();
+    let tokens = shop.sign_in(&gateway, &alice).await;
+    let elsewhere = other.sign_in(&gateway, &alice).await;
+    let open = json!({"holder": HOLDER, "reset": true, "opened": [tokens.session_id, elsewhere.session_id]});
+    assert!(report(&shop, &gateway, open).await);
+    edge.get("/transfer", &tokens.access_token).await.is(200);
+    let served = upstream.requests();
+
+    let [head, payload, _] = tokens.access_token.split('.').collect::<Vec<_>>()[..] else { panic!() };
+    let forged = format!("{head}.{payload}.{}", jws::encode(&[7; 64]));
+    for (token, reason) in
+        [("nonsense", "malformed"), (&forged, "bad_signature"), (&elsewhere.access_token, "wrong_audience")]
+    {
+        refused(&edge.get("/transfer", token).await, 401, "invalid_token", reason);
+    }
+    assert_eq!(upstream.requests(), served, "nobody behind saw any of it");
+    eventually("its time is over, and its socket does not keep it alive", || async {
+        (edge.get("/transfer", &tokens.access_token).await.status == 401).then_some(())
+    })
+    .await;
+    refused(&edge.get("/transfer", &tokens.access_token).await, 401, "invalid_token", "expired");
+    let fresh: TokenResponse = shop.refresh(&gateway, tokens.renewal()).await.ok();
+    edge.get("/transfer", &fresh.access_token).await.is(200);
+    alice.revoke(&gateway, "demo-shop", tokens.session_id).await.is(200);
+    eventually("its session is over", || async {
+        (edge.get("/transfer", &fresh.access_token).await.status == 401).then_some(())
+    })
+    .await;
+    refused(&edge.get("/transfer", &fresh.access_token).await, 401, "invalid_token", "revoked");
+}
+
+async fn arrow_15b_somebody_elses_socket_does_not_count(world: World) {
+    let upstream = Upstream::start();
+    let critical = route("transfer", "/transfer", "critical", &upstream.url(), "");
+    let edge = Edge::new(&world, "edge", &routes(&upstream, &critical));
+    let gateway = world.gateway(&edge.flags().iter().map(String::as_str).collect::<Vec<_>>()).await;
+    // Several sessions of one person are allowed here.
+    let shop = gateway.add_service("demo-shop", &["--session-policy", "multiple"]).await;
+    let (alice, bob) = (world.wallet(), world.wallet());
+    let (first, second) = (shop.sign_in(&gateway, &alice).await, shop.sign_in(&gateway, &alice).await);
+    let bobs = shop.sign_in(&gateway, &bob).await;
+    let open = json!({"holder": HOLDER, "reset": true, "opened": [bobs.session_id, second.session_id]});
+    assert!(report(&shop, &gateway, open).await);
+    // Neither another person's, nor another session's of the same person.
+    refused(&edge.get("/transfer", &first.access_token).await, 403, "active_session_required", "");
+    assert_eq!(upstream.requests(), 0);
+    for tokens in [&second, &bobs] {
+        edge.get("/transfer", &tokens.access_token).await.is(200);
+    }
+    let activity = ask(&shop, &gateway, json!({"token": first.access_token})).await;
+    assert_eq!((activity.active, activity.reason), (false, ActiveReason::NotConnected));
+    // Who asks for the person is told of any of their sessions.
+    assert!(ask(&shop, &gateway, json!({"sub": first.sub})).await.active);
+}
+
 async fn arrows_13_and_14_a_page_that_is_connected_is_known_to_the_gateway(world: World) {
     let (gateway, shop) = world.gateway_and_shop(&[]).await;
     let (alice, browser) = (world.wallet(), world.browser(&shop));
@@ -105,7 +177,13 @@ async fn arrows_13_and_14_a_page_that_is_connected_is_known_to_the_gateway(world
     assert_eq!(ask(shop.service(), &gateway, json!({"sub": sub})).await.reason, ActiveReason::NoSession);
 }
 
-async fn connected(shop: &Shop, gateway: &Gateway, sub: &str, active: bool, session: Option<SessionId>) {
+pub(crate) async fn connected(
+    shop: &Shop,
+    gateway: &Gateway,
+    sub: &str,
+    active: bool,
+    session: Option<SessionId>,
+) {
     eventually(&format!("active is {active}"), || async {
         let activity = ask(shop.service(), gateway, json!({"sub": sub})).await;
         (activity.active == active && activity.session_id == session).then_some(())
@@ -151,22 +229,24 @@ async fn presence_is_each_services_own(world: World) {
     assert!(report(&shop, &gateway, json!({"holder": HOLDER, "reset": true, "opened": [sid]})).await);
     assert!(!report(&other, &gateway, json!({"holder": HOLDER, "reset": true})).await);
     assert!(ask(&shop, &gateway, json!({"sub": tokens.sub})).await.active);
-    for body in [json!({"sub": tokens.sub}), json!({"token": tokens.access_token})] {
+    let by_session = json!({"session_id": sid});
+    assert!(ask(&shop, &gateway, by_session.clone()).await.active);
+    for body in [json!({"sub": tokens.sub}), json!({"token": tokens.access_token}), by_session] {
         assert_eq!(ask(&other, &gateway, body).await.reason, ActiveReason::NoSession);
     }
     // A refresh token asks for its session, too; nonsense for none.
-    assert!(ask(&shop, &gateway, json!({"token": tokens.refresh_token})).await.active);
+    assert!(ask(&shop, &gateway, json!({"token": tokens.renewal()})).await.active);
     assert_eq!(ask(&shop, &gateway, json!({"token": "nonsense"})).await.reason, ActiveReason::NoSession);
 
-    for body in [json!({}), json!({"sub": "a", "token": "b"})] {
+    for body in [json!({}), json!({"sub": "a", "token": "b"}), json!({"sub": "a", "session_id": sid})] {
         shop.post(&gateway, paths::SESSIONS_ACTIVE, &body).await.refused(ErrorCode::InvalidRequest);
     }
     let many: Vec<SessionId> = (0..501).map(|_| SessionId::from_uuid(uuid::Uuid::now_v7())).collect();
     for body in [
-        json!({"holder": "short"}),
-        json!({"holder": "with a space 0123456789"}),
-        json!({"holder": HOLDER, "opened": ["x"]}),
-        json!({"holder": HOLDER, "opened": many}),
+        json!({"holder": "short", "seq": 1}),
+        json!({"holder": "with a space 0123456789", "seq": 1}),
+        json!({"holder": HOLDER, "seq": 1, "opened": ["x"]}),
+        json!({"holder": HOLDER, "seq": 1, "opened": many}),
     ] {
         let answer =
             shop.send(&gateway, Method::PUT, paths::SERVICE_PRESENCE, |request| request.json(&body)).await;
@@ -178,7 +258,7 @@ async fn presence_is_each_services_own(world: World) {
         .refused(ErrorCode::InvalidClient);
     world
         .send(&gateway, Method::PUT, paths::SERVICE_PRESENCE, |request| {
-            request.json(&json!({"holder": HOLDER}))
+            request.json(&json!({"holder": HOLDER, "seq": 1}))
         })
         .await
         .refused(ErrorCode::InvalidClient);

@@ -25,6 +25,8 @@ on_sqlite!(
     heads_of_every_kind_are_answered_right,
     two_hundred_megabytes_go_through_without_being_kept,
     an_upstream_that_hangs_dies_or_talks_nonsense_is_told_apart,
+    what_breaks_off_looks_broken_and_what_never_began_is_refused,
+    interim_answers_of_an_upstream_are_passed_on,
     http2_goes_through_on_either_side,
     requests_are_named_and_traced,
 );
@@ -253,7 +255,6 @@ fn resident_kib(pid: u32) -> u64 {
 async fn an_upstream_that_hangs_dies_or_talks_nonsense_is_told_apart(world: World) {
     let nonsense = Upstream::answering(b"this is not HTTP\r\n\r\n");
     let nothing = Upstream::answering(b"");
-    let short = Upstream::answering(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort");
     let away = {
         let gone = Upstream::start();
         gone.url()
@@ -261,7 +262,6 @@ async fn an_upstream_that_hangs_dies_or_talks_nonsense_is_told_apart(world: Worl
     let more = [
         route("nonsense", "/nonsense", "public", &nonsense.url(), ""),
         route("nothing", "/nothing", "public", &nothing.url(), ""),
-        route("short", "/short", "public", &short.url(), ""),
         route("away", "/away", "public", &away, ""),
     ];
     let (upstream, edge, _gateway, _shop) = everything(&world, &more.concat()).await;
@@ -275,17 +275,114 @@ async fn an_upstream_that_hangs_dies_or_talks_nonsense_is_told_apart(world: Worl
     refused(&get("/nothing").await, 502, "upstream_failed", "");
     refused(&get("/away").await, 503, "upstream_unavailable", "");
 
-    // What dies in the middle of a body must not look whole.
-    for path in ["/pub/die", "/short"] {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-        let answer = edge.raw(request.as_bytes()).await;
-        // Where it died before anything of it was written there is nothing.
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
-        assert!(!answer.ends_with("0\r\n\r\n"), "{path}: {answer}");
-    }
     // And all the others go on.
     let answers = join_all((0..20).map(|_| get("/pub/x"))).await;
     assert!(answers.iter().all(|answer| answer.status == 200));
+}
+
+async fn what_breaks_off_looks_broken_and_what_never_began_is_refused(world: World) {
+    let answering = |text: &str| Upstream::answering(text.as_bytes());
+    let (bare, short, chunk) = (
+        answering("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"),
+        answering("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"),
+        answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n"),
+    );
+    let half = answering("HTTP/1.1 200 OK\r\nContent-Le");
+    let slow = "idle_timeout = \"300ms\"";
+    let total = "total_timeout = \"1s\"\nfirst_byte_timeout = \"10s\"\nidle_timeout = \"10s\"";
+    let (upstream, second) = (Upstream::start(), Upstream::start_http2());
+    let more = [
+        route("bare", "/bare", "public", &bare.url(), ""),
+        route("short", "/short", "public", &short.url(), ""),
+        route("chunk", "/chunk", "public", &chunk.url(), ""),
+        route("half", "/half", "public", &half.url(), ""),
+        route("slow", "/slow", "public", &upstream.url(), slow),
+        route("total", "/total", "public", &upstream.url(), total),
+        route("h2", "/h2", "public", &second.url(), &format!("protocol = \"h2c\"\n{slow}")),
+    ];
+    let (_upstream, edge, _gateway, _shop) = everything(&world, &more.concat()).await;
+    let answers = async |path: &str, more: &str| {
+        let hidden = "GET /pub/hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+        edge.raw(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{more}\r\n{hidden}").as_bytes()).await
+    };
+    for _ in 0..20 {
+        // Its head never came, or nothing behind it: there is an answer, and it is ours.
+        let answer = answers("/half/x", "Connection: close\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("upstream_failed"), "{answer}");
+        let answer = answers("/bare/x", "Connection: close\r\n").await;
+        let broken = answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n");
+        let refused = answer.starts_with("HTTP/1.1 502 ") && answer.contains("upstream_failed");
+        assert!(refused || broken, "{answer}");
+    }
+    // What dies in the middle of a body must not look whole: the connection is closed, and nothing follows on it.
+    for (path, ends) in [
+        ("/short/x", "short"),
+        ("/chunk/x", "5\r\nshort\r\n"),
+        ("/pub/die", "the first part\r\n"),
+        ("/slow/stall", "the first part\r\n"),
+        ("/total/stall", "the first part\r\n"),
+        ("/h2/stall", "the first part\r\n"),
+    ] {
+        let answer = answers(path, "").await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(ends), "{path}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{path}: {answer}");
+    }
+    // The same before a head: by the deadline, whichever is first.
+    let begun = Instant::now();
+    let hang = edge.send(Method::GET, "/total/hang", |request| request).await;
+    refused(&hang, 504, "upstream_timeout", "");
+    assert!(begun.elapsed() >= Duration::from_secs(1) && begun.elapsed() < Duration::from_secs(5));
+    for server in [&upstream, &second] {
+        eventually("nothing is left under way", || async { (server.open() == 0).then_some(()) }).await;
+    }
+}
+
+async fn interim_answers_of_an_upstream_are_passed_on(world: World) {
+    let hints = Upstream::answering(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </b>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    );
+    let only = Upstream::answering(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+    let more = [
+        route("hints", "/hints", "public", &hints.url(), ""),
+        route("only", "/only", "public", &only.url(), ""),
+    ];
+    let (_upstream, edge, _gateway, _shop) = everything(&world, &more.concat()).await;
+    // Each stands between answers, also of requests that were sent at once.
+    let mut connection = edge.connect().await;
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    connection
+        .write([ask("/pub/x"), ask("/hints/x"), ask("/pub/y"), ask("/hints/z")].concat().as_bytes())
+        .await;
+    for path in ["/pub/x", "/pub/y"] {
+        assert!(connection.until("\r\n\r\n").await.starts_with("HTTP/1.1 200 "), "{path}");
+        assert!(connection.until("\"HTTP/1.1\"}").await.contains(path));
+        for link in ["</a>", "</b>"] {
+            let interim = connection.until("\r\n\r\n").await;
+            assert_eq!(
+                interim,
+                format!("HTTP/1.1 103 Early Hints\r\nlink: {link}\r\n\r\n"),
+                "and nothing else"
+            );
+        }
+        let head = connection.until("\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("link"), "{head}");
+        assert_eq!(connection.exactly(2).await, b"ok");
+    }
+    // An older client does not know them, and a client that waits for its answer is told that there is none.
+    let answer = edge.raw(b"GET /hints/x HTTP/1.0\r\nHost: a\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.0 200 ") && !answer.contains("103"), "{answer}");
+    let answer = edge
+        .raw(
+            format!(
+                "{}{}",
+                ask("/only/x"),
+                ask("/pub/z").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
+            )
+            .as_bytes(),
+        )
+        .await;
+    let statuses: Vec<&str> = answer.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses[..3], ["103", "502", "200"], "{answer}");
 }
 
 async fn http2_goes_through_on_either_side(world: World) {

@@ -28,6 +28,7 @@ async fn every_shape_of_smuggling_is_refused_and_nothing_of_it_arrives(world: Wo
         format!("{start}Content-Length: 6\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nX"),
         format!("{start}Content-Length: 6\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\nX"),
         format!("{start}Content-Length: 6\r\nTransfer-Encoding:\u{b}chunked\r\n\r\n0\r\n\r\nX"),
+        format!("{start}Transfer-Encoding:\u{c}chunked\r\n\r\n0\r\n\r\nX"),
         format!("{start}Content-Length: 6\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX"),
         format!("{start}{chunked}Transfer-Encoding: identity\r\n\r\n0\r\n\r\n"),
         format!("{start}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),

@@ -2,9 +2,12 @@
 //! those of the design: the client gets a token (1 to 4), calls (5), the gateway takes it from its cache (6a) or
 //! examines it (6b), forwards (7a) or refuses (7b), and passes the answer on (8, 9).
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use miid_e2e::edge::route;
-use miid_e2e::{Edge, Forger, Upstream, World, clock, eventually, on_both, on_sqlite};
+use miid_e2e::port::Port;
+use miid_e2e::{Edge, Forger, Renewable as _, Upstream, World, clock, eventually, on_both, on_sqlite};
 use miid_protocol::jws;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,6 +16,7 @@ use crate::edge::{everything, gateway, refused, routes};
 
 on_both!(
     arrows_1_to_9_a_token_lets_a_call_through_and_says_who_calls,
+    arrows_6a_and_6b_a_token_is_taken_from_the_cache_and_examined_again_when_its_time_there_is_over,
     arrow_7b_a_token_that_does_not_count_is_refused_with_its_reason,
     a_token_of_a_retired_key_is_refused_while_it_is_cached,
 );
@@ -51,6 +55,40 @@ async fn arrows_1_to_9_a_token_lets_a_call_through_and_says_who_calls(world: Wor
     let said = edge.get("/pub/x", "whatever").await.is(200).json();
     assert_eq!(said["headers"]["authorization"][0], "Bearer whatever");
     assert_eq!(said["headers"]["x-miid-subject"], Value::Null);
+}
+
+async fn arrows_6a_and_6b_a_token_is_taken_from_the_cache_and_examined_again_when_its_time_there_is_over(
+    world: World,
+) {
+    let (upstream, metrics) = (Upstream::start(), Port::take());
+    let short = routes(&upstream, "").replace("[edge]\n", "[edge]\ncache_time = \"5s\"\n");
+    let edge = Edge::new(&world, "edge", &short);
+    let (gateway, shop) = gateway(&world, &edge, &["--metrics-listen", &metrics.address()]).await;
+    let tokens = shop.sign_in(&gateway, &world.wallet()).await;
+    let looked_at = async || -> (u64, u64) {
+        let text =
+            world.http().get(format!("{}/metrics", metrics.origin())).send().await.unwrap().text().await;
+        let text = text.unwrap();
+        let count = |found: &str| {
+            let name = format!("miid_edge_tokens_total{{cache=\"{found}\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.parse().unwrap())
+        };
+        (count("hit"), count("miss"))
+    };
+    let begun = Instant::now();
+    edge.get("/api/x", &tokens.access_token).await.is(200);
+    assert_eq!(looked_at().await, (0, 1), "6b: nobody knows it yet");
+    edge.get("/api/x", &tokens.access_token).await.is(200);
+    assert_eq!(looked_at().await, (1, 1), "6a: it is known");
+    // Nobody sees a difference when it is examined again, which is not before its time.
+    eventually("it is examined again", || async {
+        let said = edge.get("/api/x", &tokens.access_token).await.is(200).json();
+        assert_eq!(said["headers"]["x-miid-subject"][0], tokens.sub);
+        (looked_at().await.1 == 2).then_some(())
+    })
+    .await;
+    assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(upstream.requests() as u64, looked_at().await.0 + 2, "each went on");
 }
 
 /// What the upstream is shown is signed by a key of the gateway's, for this route and nobody else.
@@ -95,7 +133,7 @@ async fn arrow_7b_a_token_that_does_not_count_is_refused_with_its_reason(world: 
     };
     for (token, reason) in [
         ("nonsense".to_owned(), "malformed"),
-        (tokens.refresh_token.clone(), "malformed"),
+        (tokens.renewal().clone(), "malformed"),
         (swapped(r#"{"alg":"none","typ":"at+jwt"}"#), "malformed"),
         (format!("{}.{payload}.", jws::encode(br#"{"alg":"none","typ":"at+jwt","kid":"x"}"#)), "malformed"),
         (swapped(r#"{"typ":"at+jwt","alg":"HS256","kid":"x"}"#), "malformed"),
@@ -212,8 +250,7 @@ async fn a_token_of_a_retired_key_is_refused_while_it_is_cached(world: World) {
     .await;
     refused(&edge.get("/api/x", &tokens.access_token).await, 401, "invalid_token", "unknown_key");
     // The session lives on, under a new key.
-    let fresh: miid_protocol::service::TokenResponse =
-        shop.refresh(&gateway, &tokens.refresh_token).await.ok();
+    let fresh: miid_protocol::service::TokenResponse = shop.refresh(&gateway, tokens.renewal()).await.ok();
     edge.get("/api/x", &fresh.access_token).await.is(200);
 }
 
@@ -222,6 +259,7 @@ async fn a_route_asks_for_scopes_and_a_step_up(world: World) {
     let more = [
         route("mail", "/mail", "general", &upstream.url(), "scopes = [\"profile\", \"email\"]"),
         route("pay", "/pay", "general", &upstream.url(), "step_up = \"5m\""),
+        route("soon", "/soon", "general", &upstream.url(), "step_up = \"2s\""),
     ];
     let edge = Edge::new(&world, "edge", &routes(&upstream, &more.concat()));
     let (gateway, shop) = gateway(&world, &edge, &[]).await;
@@ -247,24 +285,31 @@ async fn a_route_asks_for_scopes_and_a_step_up(world: World) {
             claims["auth_time"] = at.into();
         })
     };
-    let said = edge.get("/pay", &stepped_up(clock::now_s() - 10)).await.is(200).json();
+    let approved_at = forger.issued_at();
+    let said = edge.get("/pay", &stepped_up(approved_at)).await.is(200).json();
     let identity = said["headers"]["x-miid-identity"][0].as_str().unwrap().to_owned();
     let claims: Value =
         serde_json::from_slice(&jws::decode(identity.split('.').nth(1).unwrap()).unwrap()).unwrap();
-    assert_eq!(claims["acr"], "step_up");
-    refused(
-        &edge.get("/pay", &stepped_up(clock::now_s() - 301)).await,
-        401,
-        "insufficient_user_authentication",
-        "",
-    );
+    assert_eq!((&claims["acr"], claims["auth_time"].as_i64()), (&json!("step_up"), Some(approved_at)));
+    // An approval that was given to nobody's session is none.
+    refused(&edge.get("/pay", &stepped_up(approved_at - 301)).await, 401, "invalid_token", "malformed");
+    let answer = eventually("it is not fresh any more", || async {
+        let answer = edge.get("/soon", &stepped_up(approved_at)).await;
+        (answer.status == 401).then_some(answer)
+    })
+    .await;
+    refused(&answer, 401, "insufficient_user_authentication", "");
+    assert!(clock::now_s() >= approved_at + 2);
+    edge.get("/pay", &stepped_up(approved_at)).await.is(200);
 }
 
 async fn a_hundred_thousand_bad_tokens_leave_nothing_behind(world: World) {
     const ROUNDS: usize = 50;
     const AT_ONCE: usize = 20;
     const EACH: usize = 100;
-    let (upstream, edge, mut gateway, shop) = everything(&world, "").await;
+    let (upstream, metrics) = (Upstream::start(), Port::take());
+    let edge = Edge::new(&world, "edge", &routes(&upstream, ""));
+    let (mut gateway, shop) = gateway(&world, &edge, &["--metrics-listen", &metrics.address()]).await;
     let tokens = shop.sign_in(&gateway, &world.wallet()).await;
     edge.get("/api/x", &tokens.access_token).await.is(200);
     // Malformed ones, ones of unknown keys, and ones with a signature that must be looked at.
@@ -275,7 +320,10 @@ async fn a_hundred_thousand_bad_tokens_leave_nothing_behind(world: World) {
         async move {
             let mut connection = edge.connect().await;
             for _ in 0..EACH {
-                let signature = jws::encode(&clock::random::<64>());
+                let mut signature = clock::random::<64>();
+                // Its number is below the group's order, so that there is something to look at.
+                signature[63] &= 0x0f;
+                let signature = jws::encode(&signature);
                 let request = format!(
                     "GET /api/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {head}.{payload}.{signature}\r\n\r\n"
                 );
@@ -308,6 +356,12 @@ async fn a_hundred_thousand_bad_tokens_leave_nothing_behind(world: World) {
     assert!(after < before + 8 * 1024, "{before} KiB became {after} KiB");
     assert_eq!(upstream.requests(), 1);
     edge.get("/api/x", &tokens.access_token).await.is(200);
+    eventually("what is cached is the one that is good", || async {
+        let text = world.http().get(format!("{}/metrics", metrics.origin())).send().await.ok()?;
+        let text = text.text().await.ok()?;
+        text.lines().any(|line| line == "miid_edge_cached_tokens 1").then_some(())
+    })
+    .await;
 }
 
 fn resident_kib(pid: u32) -> u64 {
@@ -338,13 +392,15 @@ async fn a_token_is_refused_from_the_second_on_in_which_it_expires(world: World)
         break;
     }
     assert!(let_through > 3 && last < exp);
-    let fresh: miid_protocol::service::TokenResponse =
-        shop.refresh(&gateway, &tokens.refresh_token).await.ok();
+    let fresh: miid_protocol::service::TokenResponse = shop.refresh(&gateway, tokens.renewal()).await.ok();
     edge.get("/api/x", &fresh.access_token).await.is(200);
 }
 
 async fn the_caller_cannot_say_who_calls(world: World) {
-    let (_upstream, edge, gateway, shop) = everything(&world, "").await;
+    let upstream = Upstream::start();
+    let standard = route("standard", "/standard", "public", &upstream.url(), "forwarded = true");
+    let edge = Edge::new(&world, "edge", &routes(&upstream, &standard));
+    let (gateway, shop) = gateway(&world, &edge, &[]).await;
     let tokens = shop.sign_in(&gateway, &world.wallet()).await;
     let lies = [
         "X-MiID-Subject",
@@ -364,7 +420,7 @@ async fn the_caller_cannot_say_who_calls(world: World) {
         "X-Rewrite-URL",
         "CF-Connecting-IP",
     ];
-    for path in ["/api/x", "/pub/x"] {
+    for path in ["/api/x", "/pub/x", "/standard/x"] {
         let answer = edge
             .send(Method::GET, path, |request| {
                 let request = request.bearer_auth(&tokens.access_token).header("X-Mine", "stays");
@@ -383,6 +439,9 @@ async fn the_caller_cannot_say_who_calls(world: World) {
         assert_eq!(headers["x-mine"][0], "stays");
         assert_eq!(headers["x-forwarded-for"], json!(["127.0.0.1"]));
         assert!(!headers.contains_key("x-gone"));
+        let standard = format!("for=127.0.0.1;proto=http;host=\"{}\"", edge.address());
+        let forwarded = (path == "/standard/x").then(|| json!([standard]));
+        assert_eq!(headers.get("forwarded"), forwarded.as_ref());
         assert_eq!(headers.contains_key("x-miid-subject"), path == "/api/x");
     }
 }

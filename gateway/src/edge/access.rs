@@ -74,7 +74,12 @@ impl Access {
     ) -> Result<Self, BadToken> {
         let value = |text: &str| HeaderValue::from_str(text).map_err(|_| BadToken::Malformed);
         let expires_at = Timestamp::from_millis(claims.exp.saturating_mul(1000));
-        let stepped_up = claims.acr.as_deref() == Some(STEP_UP);
+        // An approval of this session, and before the token: what says otherwise was signed by nobody of ours.
+        let approved = |at: &i64| (lease.since.seconds()..=claims.iat).contains(at);
+        let stepped_up_at = match claims.acr.as_deref() {
+            Some(STEP_UP) => Some(claims.auth_time.filter(approved).ok_or(BadToken::Malformed)?),
+            _ => None,
+        };
         Ok(Self {
             shown: Shown {
                 subject: value(&claims.sub)?,
@@ -85,8 +90,7 @@ impl Access {
             kid: kid.into(),
             expires_at,
             cached_until: cached_until.min(expires_at),
-            stepped_up_at: stepped_up
-                .then(|| Timestamp::from_millis(claims.auth_time.unwrap_or(claims.iat).saturating_mul(1000))),
+            stepped_up_at: stepped_up_at.map(|at| Timestamp::from_millis(at.saturating_mul(1000))),
             scopes: claims.scope.split_ascii_whitespace().map(str::to_owned).collect(),
             lease,
         })
@@ -97,17 +101,31 @@ impl Access {
         &self.lease.sub
     }
 
+    /// False where its lease was closed without an end: the row is asked anew.
+    fn is_settled(&self) -> bool {
+        !self.lease.check().is_err_and(|reason| !reason.is_final())
+    }
+
     /// Whether it still counts.
     fn check(&self, now: Timestamp) -> Result<(), Refusal> {
-        let bad = |why| Err(Refusal::Token(why));
         if now >= self.expires_at {
-            return bad(BadToken::Expired);
+            return Err(Refusal::Token(BadToken::Expired));
         }
-        match self.lease.check() {
-            Ok(()) => Ok(()),
-            Err(CloseReason::Ended(RevokeReason::Expired) | CloseReason::Expired) => bad(BadToken::Expired),
-            Err(CloseReason::Ended(_)) => bad(BadToken::Revoked),
-            Err(CloseReason::Unknown) => Err(Refusal::StoreAway),
+        self.lease.check().map_err(Self::because)
+    }
+
+    /// What is said once the session behind it is over.
+    pub(crate) fn ended(&self) -> Refusal {
+        Self::because(self.lease.check().err().unwrap_or(CloseReason::Unknown))
+    }
+
+    fn because(reason: CloseReason) -> Refusal {
+        match reason {
+            CloseReason::Ended(RevokeReason::Expired) | CloseReason::Expired => {
+                Refusal::Token(BadToken::Expired)
+            }
+            CloseReason::Ended(_) => Refusal::Token(BadToken::Revoked),
+            CloseReason::Unknown => Refusal::StoreAway,
         }
     }
 
@@ -139,7 +157,7 @@ impl Access {
         issuer: &str,
         now: Timestamp,
     ) -> Option<HeaderValue> {
-        let about = self.about_for(route);
+        let about = self.about_for(route, &ring.current(now)?.kid);
         self.lease.signed(&about, now, self.expires_at, || {
             let expires_at = now.plus(IDENTITY_TTL).min(self.expires_at);
             let claims = IdentityClaims {
@@ -164,10 +182,13 @@ impl Access {
         })
     }
 
-    /// What of this token an identity for a route says: tokens of a session that say the same share it.
-    fn about_for(&self, route: &Route) -> String {
-        let mut about = String::with_capacity(64);
+    /// What of this token an identity for a route says, and by which key: tokens of a session that say the same
+    /// share it, and none outlives the key.
+    fn about_for(&self, route: &Route, kid: &str) -> String {
+        let mut about = String::with_capacity(128);
         about.push_str(&route.name);
+        about.push(' ');
+        about.push_str(kid);
         if let Some(at) = self.stepped_up_at {
             let _ = write!(about, " @{}", at.seconds());
         }
@@ -208,7 +229,7 @@ impl Edge {
         }
         let hash = TokenHash::of(token);
         let access = match self.cache.get(&hash) {
-            Some(access) if now < access.cached_until => {
+            Some(access) if now < access.cached_until && access.is_settled() => {
                 self.metrics.hits.increment(1);
                 access
             }
@@ -216,6 +237,11 @@ impl Edge {
                 self.metrics.misses.increment(1);
                 let access = self.examine(token, now).await?;
                 self.cache.insert(hash, access.clone());
+                // Its key may have been retired meanwhile, and the cache been gone through before it was in there.
+                if !self.app.control().ring.honours(&access.kid, now) {
+                    self.cache.remove(&hash);
+                    return Err(Refusal::Token(BadToken::UnknownKey));
+                }
                 access
             }
         };
@@ -315,6 +341,37 @@ pub(crate) mod tests {
         stepped.stepped_up_at = Some(Timestamp::from_millis(200_000));
         assert!(stepped.satisfies(&route, now).is_ok());
         assert!(stepped.satisfies(&route, Timestamp::from_millis(500_001)).is_err(), "too old by now");
+    }
+
+    #[test]
+    fn a_step_up_is_within_its_session_and_before_its_token() {
+        let lease = leases::tests::lease();
+        let since = lease.since.seconds();
+        let claims = |acr: Option<&str>, auth_time: Option<i64>| AccessClaims {
+            iss: "i".into(),
+            aud: lease.client_id.as_str().into(),
+            client_id: lease.client_id.as_str().into(),
+            sub: "s".into(),
+            sid: lease.session,
+            scope: String::new(),
+            iat: since + 100,
+            exp: since + 700,
+            jti: "j".into(),
+            acr: acr.map(str::to_owned),
+            auth_time,
+        };
+        let at = |acr, auth_time| {
+            let access = Access::new(&claims(acr, auth_time), "k", lease.clone(), Timestamp::from_millis(0));
+            access.map(|access| access.stepped_up_at.map(Timestamp::seconds))
+        };
+        for inside in [since, since + 1, since + 100] {
+            assert_eq!(at(Some(STEP_UP), Some(inside)), Ok(Some(inside)));
+        }
+        for outside in [None, Some(since - 1), Some(since + 101), Some(i64::MAX), Some(i64::MIN)] {
+            assert_eq!(at(Some(STEP_UP), outside), Err(BadToken::Malformed), "{outside:?}");
+        }
+        assert_eq!(at(None, Some(since)), Ok(None), "a time alone says nothing");
+        assert_eq!(at(Some("other"), Some(since)), Ok(None));
     }
 
     #[test]

@@ -39,6 +39,12 @@ pub enum EdgeConfigError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// It says nothing about the edge.
+    #[error("{path} has no [[edge.route]]")]
+    Nothing {
+        /// Which file.
+        path: PathBuf,
+    },
     /// It says something that cannot be.
     #[error("{path}: {}", .mistakes.join("; "))]
     Wrong {
@@ -84,6 +90,8 @@ struct RouteTable {
     store_away: Option<StoreAway>,
     #[serde(default)]
     pass_authorization: bool,
+    #[serde(default)]
+    forwarded: bool,
     max_body: Option<u64>,
     retries: Option<u32>,
     connect_timeout: Option<String>,
@@ -99,6 +107,15 @@ pub fn read(path: &Path) -> Result<Table, EdgeConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| EdgeConfigError::Read { path: path.to_owned(), source })?;
     parse(&text, path)
+}
+
+/// The same for whoever is about to serve it: without a route everything would be refused.
+pub fn read_to_serve(path: &Path) -> Result<Table, EdgeConfigError> {
+    let table = read(path)?;
+    if table.is_empty() {
+        return Err(EdgeConfigError::Nothing { path: path.to_owned() });
+    }
+    Ok(table)
 }
 
 /// The edge of a configuration file's text.
@@ -121,12 +138,15 @@ pub fn parse(text: &str, path: &Path) -> Result<Table, EdgeConfigError> {
             mistakes.push(format!("edge.route {:?}: the name stands twice", table.name));
         }
         if let Some(route) = route(table, &mut mistakes) {
-            let same = |other: &&Route| other.path == route.path && other.shares_a_method(&route);
-            if let Some(other) = routes.iter().find(same) {
-                mistakes.push(format!(
-                    "edge.route {:?}: {:?} has the same path and a same method",
-                    route.name, other.name
-                ));
+            let ties = |other: &&Route| other.path.ties_with(&route.path) && other.shares_a_method(&route);
+            if let Some(other) = routes.iter().find(ties) {
+                let how = match &route.path {
+                    path if *path == other.path => "has the same path",
+                    PathRule::Prefix(_) => "has the same path but for capitals",
+                    PathRule::Pattern(_) => "takes some paths that it takes, neither says more about them,",
+                };
+                mistakes
+                    .push(format!("edge.route {:?}: {:?} {how} and a same method", route.name, other.name));
             }
             routes.push(route);
         }
@@ -153,11 +173,14 @@ fn route(table: RouteTable, mistakes: &mut Vec<String>) -> Option<Route> {
         }
     };
     let path = path.map_err(|error| wrong(mistakes, &error.to_string())).ok();
-    let methods: Vec<Method> = table
+    let mut methods: Vec<Method> = table
         .methods
         .iter()
         .filter_map(|method| match Method::from_bytes(method.as_bytes()) {
-            Ok(method) if method.as_str() == method.as_str().to_ascii_uppercase() && method != "CONNECT" => {
+            Ok(method)
+                if method.as_str() == method.as_str().to_ascii_uppercase()
+                    && !matches!(method.as_str(), "CONNECT" | "TRACE") =>
+            {
                 Some(method)
             }
             _ => {
@@ -166,6 +189,10 @@ fn route(table: RouteTable, mistakes: &mut Vec<String>) -> Option<Route> {
             }
         })
         .collect();
+    // Asked without the body, the same is asked: HEAD must not fall to a route that says less.
+    if methods.contains(&Method::GET) && !methods.contains(&Method::HEAD) {
+        methods.push(Method::HEAD);
+    }
     if table.upstreams.is_empty() {
         wrong(mistakes, "at least one upstream");
     }
@@ -229,9 +256,11 @@ fn route(table: RouteTable, mistakes: &mut Vec<String>) -> Option<Route> {
     let step_up = time("step_up", table.step_up.as_deref());
     let every = time("health_every", table.health_every.as_deref());
     let health = match &table.health_path {
-        Some(path) if super::path::normalise(path).is_ok() => {
-            Some(Health { path: path.clone(), every: every.unwrap_or(Duration::from_secs(2)) })
-        }
+        Some(path) if super::path::normalise(path).is_ok() => Some(Health {
+            protocol: table.protocol,
+            path: path.clone(),
+            every: every.unwrap_or(Duration::from_secs(2)),
+        }),
         Some(_) => {
             mistakes.push(format!("{name}: health_path is no path"));
             None
@@ -254,6 +283,7 @@ fn route(table: RouteTable, mistakes: &mut Vec<String>) -> Option<Route> {
         ask_active: table.kind == Kind::Critical && table.ask_active.unwrap_or(true),
         store_away,
         pass_authorization: table.pass_authorization || table.kind == Kind::Public,
+        forwarded: table.forwarded,
         max_body: table.max_body.unwrap_or(16 << 20),
         retries: table.retries.unwrap_or(1),
         timeouts,
@@ -274,7 +304,11 @@ fn upstream(text: &str) -> Option<Upstream> {
     let port = authority.port_u16().unwrap_or(80);
     let host = authority.host();
     let known = !host.is_empty() && authority.as_str().find('@').is_none() && port != 0;
-    known.then(|| Upstream { address: format!("{host}:{port}").into(), well: Arc::default() })
+    known.then(|| Upstream {
+        address: format!("{host}:{port}").into(),
+        well: Arc::default(),
+        verdict: Arc::default(),
+    })
 }
 
 fn time(mistakes: &mut Vec<String>, of: &str, field: &str, value: Option<&str>) -> Option<Duration> {
@@ -371,5 +405,91 @@ mod tests {
             let said_now = mistakes(&text);
             assert!(said_now.contains(said), "{to}: {said_now:?}");
         }
+    }
+    #[test]
+    fn a_weak_route_never_takes_a_request_that_another_spelling_gives_to_a_strict_one() {
+        use super::super::path::normalise;
+        use super::super::route::Missed;
+        let strict = |name: &str, more: &str| {
+            format!(
+                "[[edge.route]]\nname=\"{name}\"\nkind=\"critical\"\naudience=\"a-shop\"\nupstreams=[\"http://a:1\"]\n{more}\n"
+            )
+        };
+        let text = [
+            strict("secret", "prefix = \"/secret\"\nmethods = [\"GET\"]"),
+            strict("transfer", "pattern = \"/accounts/{id}/transfer\"\nmethods = [\"POST\"]"),
+            "[[edge.route]]\nname=\"weak\"\nprefix=\"/\"\nkind=\"public\"\nupstreams=[\"http://a:1\"]"
+                .to_owned(),
+        ];
+        let table = parse(&text.concat(), Path::new("x.toml")).expect("it is right");
+        let get = [
+            "/secret",
+            "/secret/",
+            "/secret;x=1",
+            "/secret;x=1/y",
+            "/secret%3bx/y",
+            "/%73ecret",
+            "/SECRET/y",
+            "/Secret",
+        ];
+        let post = [
+            "/accounts/7/transfer",
+            "/accounts/7/transfer/",
+            "/accounts/7/transfer;x",
+            "/accounts/7;x/transfer",
+            "/Accounts/7/TRANSFER",
+        ];
+        let asked = get.map(|path| (path, ["GET", "get", "Get", "HEAD"])).into_iter();
+        for (path, methods) in asked.chain(post.map(|path| (path, ["POST", "post", "Post", "pOST"]))) {
+            for method in methods {
+                let Ok(path) = normalise(path) else { continue };
+                let method = Method::from_bytes(method.as_bytes()).expect("a method");
+                match table.find(&method, &path) {
+                    Ok(route) => assert_eq!(route.kind, Kind::Critical, "{method} {path}"),
+                    Err(missed) => assert_ne!(missed, Missed::Method, "{method} {path}"),
+                }
+            }
+        }
+        let found = |method: Method, path: &str| table.find(&method, path).map(|route| &*route.name);
+        assert_eq!(found(Method::HEAD, "/secret"), Ok("secret"));
+        assert_eq!(found(Method::POST, "/accounts/7/transfer/"), Ok("transfer"));
+        assert_eq!(found(Method::GET, "/SECRET"), Err(Missed::Path));
+        assert_eq!(found(Method::GET, "/secretary"), Ok("weak"));
+        // Another method is another thing: the route says so.
+        assert_eq!(found(Method::POST, "/secret"), Ok("weak"));
+    }
+
+    #[test]
+    fn no_two_routes_leave_it_to_their_order_in_the_file() {
+        let with = |one: &str, other: &str| {
+            let route = |name: &str, path: &str| {
+                format!(
+                    "[[edge.route]]\nname=\"{name}\"\n{path}\nkind=\"public\"\nupstreams=[\"http://a:1\"]\n"
+                )
+            };
+            mistakes(&[route("one", one), route("other", other)].concat())
+        };
+        let said = with("pattern = \"/a/{x}\"", "pattern = \"/{y}/b\"");
+        assert!(said.contains("neither says more") && said.contains("\"one\""), "{said}");
+        let said = with("prefix = \"/a\"", "prefix = \"/A\"");
+        assert!(said.contains("the same path but for capitals"), "{said}");
+        assert!(with("pattern = \"/a/b\"", "pattern = \"/a/b/\"").contains("has the same path"));
+        assert_eq!(
+            with("pattern = \"/a/{x}\"\nmethods = [\"GET\"]", "pattern = \"/{y}/b\"\nmethods = [\"POST\"]"),
+            ""
+        );
+        let said =
+            with("pattern = \"/a/{x}\"\nmethods = [\"GET\"]", "pattern = \"/{y}/b\"\nmethods = [\"HEAD\"]");
+        assert!(said.contains("neither says more"), "GET takes HEAD, too: {said}");
+    }
+
+    #[test]
+    fn a_file_without_routes_can_be_checked_but_not_served() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("empty.toml");
+        std::fs::write(&path, "[edge]\n").expect("written");
+        assert!(read(&path).expect("it is right").is_empty());
+        let said = read_to_serve(&path).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(said.contains("has no [[edge.route]]"), "{said}");
     }
 }

@@ -8,18 +8,21 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
+use super::gate::Talk;
+use super::head::Wrong;
 use super::headers::drop_hop_by_hop;
+use super::interim::Interim;
 use super::pool::{self, ConnectError, Link};
-use super::refusal::Refusal;
+use super::refusal::{BadToken, Refusal};
 use super::request_body::{BadBody, Fate, RequestBody};
-use super::response_body::{Bounds, Endless, ResponseBody};
+use super::response_body::{Bounds, Broken, Endless, LONG, ResponseBody};
 use super::route::{Protocol, Route, Upstream};
 
 /// A request whose head is as the upstream is to see it.
@@ -31,6 +34,8 @@ pub(crate) struct Outgoing<'r> {
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: Incoming,
     pub(crate) access: Option<(Arc<Access>, Instant)>,
+    /// Where interim answers go, where they can be passed on.
+    pub(crate) interim: Option<Talk>,
     /// When this instance stops.
     pub(crate) stopping: CancellationToken,
 }
@@ -49,9 +54,8 @@ impl Outgoing<'_> {
     /// Sends it, to as many upstreams as it takes within the route's bound, and gives the answer's head with the
     /// body to come.
     pub(crate) async fn send(self) -> Result<Response<ResponseBody>, Refusal> {
-        let Self { route, method, target, host, headers, body, access, stopping } = self;
+        let Self { route, method, target, host, mut headers, body, access, interim, stopping } = self;
         let begun = Instant::now();
-        let deadline = route.timeouts.total.map(|total| begun + total);
         let bodiless = body.is_end_stream();
         if body.size_hint().lower() > route.max_body {
             return Err(Refusal::BodyTooLarge);
@@ -62,34 +66,48 @@ impl Outgoing<'_> {
         } else {
             RequestBody::new(body, route.max_body, route.timeouts.idle, fate.clone())
         };
+        if !bodiless && route.protocol == Protocol::Http1 && !headers.contains_key(CONTENT_LENGTH) {
+            // For some methods hyper takes it that there is no body unless it is told.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        let target = uri(route.protocol, target, &host)?;
         // Only where sending it again does no harm and nothing of it is gone is a copy kept.
         let again =
             (bodiless && is_idempotent(&method)).then(|| (method.clone(), target.clone(), headers.clone()));
-        let request = |method: Method, target: PathAndQuery, headers, body| {
+        let request = |method: Method, target: Uri, headers, body| {
             let mut request = Request::new(body);
             *request.method_mut() = method;
-            *request.uri_mut() = uri(route.protocol, target, &host);
+            *request.uri_mut() = target;
             *request.version_mut() = version(route.protocol);
             *request.headers_mut() = headers;
+            if let (Some(talk), Protocol::Http1) = (&interim, route.protocol) {
+                Interim::listen(talk.clone(), &mut request);
+            }
             request
         };
         let mut request_now = request(method, target, headers, sent);
         let mut tried: Vec<usize> = Vec::new();
-        let mut fresh = false;
+        // The upstream that is asked once more, over a new connection.
+        let (mut fresh, mut same) = (false, None);
         loop {
-            let Some((chosen, upstream)) = route.choose(&tried) else { return Err(Refusal::NoUpstream) };
-            let patience = Patience { first_byte: route.timeouts.first_byte, deadline, fate: &fate };
+            let next = same.take().or_else(|| route.choose(&tried));
+            let Some((chosen, upstream)) = next else { return Err(Refusal::NoUpstream) };
+            let access_now = access.as_ref().map(|(access, _)| &**access);
+            let patience = Patience::new(route, begun, access_now, &fate);
             let (failed, well) = match attempt(route, upstream, request_now, patience, fresh).await {
                 Ok((mut response, link)) => {
-                    upstream.well.answered();
                     route.metrics().upstream.record(begun.elapsed().as_secs_f64());
                     clean(&mut response);
-                    let until = access.as_ref().map(|(_, until)| *until);
-                    let endless = goes_on(&response).then(|| Endless { until, stopping });
-                    let access = access.map(|(access, _)| access);
-                    let bounds = Bounds { begun, idle: route.timeouts.idle, deadline, access, endless };
-                    return Ok(response.map(|incoming| ResponseBody::theirs(incoming, link, bounds)));
+                    let bounds = bounds(&response, route, begun, access, stopping);
+                    let begun = begin(response, link, bounds).await;
+                    match begun {
+                        Err(Refusal::BadGateway) => upstream.well.failed(),
+                        _ => upstream.well.answered(),
+                    }
+                    return begun;
                 }
+                // The caller's end, not the upstream's doing.
+                Err(Failed::Lost(refusal @ (Refusal::Token(_) | Refusal::StoreAway))) => return Err(refusal),
                 Err(failed) => (failed, &upstream.well),
             };
             if let Some(bad) = fate.bad() {
@@ -104,7 +122,7 @@ impl Outgoing<'_> {
             request_now = match (failed, again_now) {
                 // An old connection says nothing about the upstream: once more, over a new one.
                 (Failed::Stale, Some((method, target, headers))) if !fresh => {
-                    fresh = true;
+                    (fresh, same) = (true, Some((chosen, upstream)));
                     request(method.clone(), target.clone(), headers.clone(), RequestBody::none())
                 }
                 (Failed::Stale, _) => {
@@ -165,9 +183,9 @@ async fn attempt(
         }))
         .await;
     match answered {
-        Some(Ok(response)) => Ok((response, link)),
-        Some(Err(error)) => Err(failed(upstream, error, used)),
-        None => Err(Failed::Lost(Refusal::Timeout)),
+        Ok(Ok(response)) => Ok((response, link)),
+        Ok(Err(error)) => Err(failed(upstream, error, used)),
+        Err(refusal) => Err(Failed::Lost(refusal)),
     }
 }
 
@@ -179,17 +197,58 @@ async fn attempt_shared(
     patience: Patience<'_>,
 ) -> Result<(Response<Incoming>, Option<Link>), Failed> {
     let (mut sender, used) = match pool::shared(upstream, route.timeouts.connect).await {
-        Ok(found) => found,
+        Ok((shared, used)) => (shared.sender, used),
         Err(error) => return Err(Failed::Unsent(Box::new(request), unreachable(upstream, &error))),
     };
-    if sender.ready().await.is_err() {
-        return Err(Failed::Unsent(Box::new(request), Refusal::NoUpstream));
+    // Ready once the other side takes one more stream, which it may never do.
+    match patience.wait(sender.ready()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return Err(Failed::Unsent(Box::new(request), Refusal::NoUpstream)),
+        Err(refusal) => return Err(Failed::Lost(refusal)),
     }
     match patience.wait(sender.try_send_request(request)).await {
-        Some(Ok(response)) => Ok((response, None)),
-        Some(Err(error)) => Err(failed(upstream, error, used)),
-        None => Err(Failed::Lost(Refusal::Timeout)),
+        Ok(Ok(response)) => Ok((response, None)),
+        Ok(Err(error)) => Err(failed(upstream, error, used)),
+        Err(refusal) => Err(Failed::Lost(refusal)),
     }
+}
+
+/// What ends an answer early, however it was asked for.
+pub(crate) fn bounds(
+    response: &Response<Incoming>,
+    route: &Route,
+    begun: Instant,
+    access: Option<(Arc<Access>, Instant)>,
+    stopping: CancellationToken,
+) -> Bounds {
+    let until = access.as_ref().map(|(_, until)| *until);
+    Bounds {
+        begun,
+        idle: route.timeouts.idle,
+        deadline: route.timeouts.total.map(|total| begun + total),
+        access: access.map(|(access, _)| access),
+        endless: goes_on(response).then(|| Endless { until, stopping }),
+    }
+}
+
+/// An answer whose body has begun, or has not yet; one that broke off at once is none.
+pub(crate) async fn begin(
+    response: Response<Incoming>,
+    link: Option<Link>,
+    bounds: Bounds,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let access = bounds.access.clone();
+    let (head, incoming) = response.into_parts();
+    let body = match bounds.passed() {
+        Some(broken) => Err(broken),
+        None => ResponseBody::theirs(incoming, link, bounds).await,
+    };
+    body.map(|body| Response::from_parts(head, body)).map_err(|broken| match broken {
+        Broken::Upstream(_) => Refusal::BadGateway,
+        Broken::Idle | Broken::Total => Refusal::Timeout,
+        Broken::Session => access.map_or(Refusal::Token(BadToken::Revoked), |access| access.ended()),
+        Broken::Over => Refusal::Token(BadToken::Expired),
+    })
 }
 
 fn unreachable(upstream: &Upstream, error: &ConnectError) -> Refusal {
@@ -234,27 +293,51 @@ fn is_idempotent(method: &Method) -> bool {
     )
 }
 
-/// How long an answer is waited for: from the last piece of the request's body on, and not beyond the deadline.
+/// How long an answer is waited for: from the last piece of the request's body on, not beyond the deadline, and
+/// once it is [`LONG`] no longer than the session behind it lives.
 #[derive(Clone, Copy)]
-struct Patience<'f> {
+pub(crate) struct Patience<'f> {
+    begun: Instant,
     first_byte: Duration,
     deadline: Option<Instant>,
+    access: Option<&'f Access>,
     fate: &'f Fate,
 }
 
-impl Patience<'_> {
-    async fn wait<T>(self, answer: impl Future<Output = T>) -> Option<T> {
+impl<'f> Patience<'f> {
+    pub(crate) fn new(route: &Route, begun: Instant, access: Option<&'f Access>, fate: &'f Fate) -> Self {
+        let deadline = route.timeouts.total.map(|total| begun + total);
+        Self { begun, first_byte: route.timeouts.first_byte, deadline, access, fate }
+    }
+
+    pub(crate) async fn wait<T>(self, answer: impl Future<Output = T>) -> Result<T, Refusal> {
         let mut answer = pin!(answer);
+        let (mut now, long) = (Instant::now(), self.begun + LONG);
+        let (mut pieces, mut last) = (self.fate.pieces(), now);
         loop {
-            let pieces = self.fate.pieces();
-            let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let time = left.map_or(self.first_byte, |left| left.min(self.first_byte));
-            match tokio::time::timeout(time, answer.as_mut()).await {
-                Ok(answer) => return Some(answer),
-                Err(_) if left.is_some_and(|left| left <= time) || self.fate.pieces() == pieces => {
-                    return None;
+            let by = last + self.first_byte;
+            let by = self.deadline.map_or(by, |deadline| by.min(deadline));
+            // Before that nobody asks about the session: nearly all answers need one timer, and that alone.
+            let closing = self.access.filter(|_| now >= long).map(|access| access.lease.closing());
+            let look = if self.access.is_some() && now < long { by.min(long) } else { by };
+            let ended = async {
+                match closing {
+                    Some(closing) => closing.cancelled().await,
+                    None => std::future::pending().await,
                 }
-                Err(_) => {}
+            };
+            tokio::select! {
+                biased;
+                answer = answer.as_mut() => return Ok(answer),
+                () = ended => return Err(self.access.map_or(Refusal::Timeout, Access::ended)),
+                () = tokio::time::sleep_until(look) => {}
+            }
+            now = Instant::now();
+            if pieces != self.fate.pieces() {
+                (pieces, last) = (self.fate.pieces(), now);
+            }
+            if now >= last + self.first_byte || self.deadline.is_some_and(|deadline| now >= deadline) {
+                return Err(Refusal::Timeout);
             }
         }
     }
@@ -268,15 +351,13 @@ pub(crate) fn version(protocol: Protocol) -> Version {
 }
 
 /// The target: alone for HTTP/1, with scheme and authority for HTTP/2.
-pub(crate) fn uri(protocol: Protocol, target: PathAndQuery, host: &HeaderValue) -> Uri {
+pub(crate) fn uri(protocol: Protocol, target: PathAndQuery, host: &HeaderValue) -> Result<Uri, Refusal> {
     let mut parts = http::uri::Parts::default();
     parts.path_and_query = Some(target);
     if protocol == Protocol::H2c {
         parts.scheme = Some(http::uri::Scheme::HTTP);
         parts.authority = host.to_str().ok().and_then(|host| host.parse().ok());
     }
-    Uri::from_parts(parts).unwrap_or_default()
+    // Without a host that can be said there is nothing that could be asked for in its place.
+    Uri::from_parts(parts).map_err(|_| Refusal::Malformed(Wrong::Host))
 }
-
-/// The status of an answer that became something else.
-pub(crate) const SWITCHED: StatusCode = StatusCode::SWITCHING_PROTOCOLS;

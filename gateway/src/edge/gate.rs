@@ -6,18 +6,19 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
 use super::head::{self, Framing, MAX_HEAD, Wrong};
+use super::interim::Interim;
 use super::socket;
 
 /// Read at once.
@@ -30,10 +31,8 @@ const MAX_EARLY: usize = 64 * 1024;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Read and thrown away at most after a refusal, so that the client gets to read it.
 const MAX_DRAIN: usize = 256 * 1024;
-
-const UNDECIDED: u8 = 0;
-const HTTP: u8 = 1;
-const RAW: u8 = 2;
+/// … and for so long.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What the gate hears from those who answer what it let through.
 #[derive(Clone, Default)]
@@ -41,25 +40,39 @@ pub(crate) struct Talk(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// What becomes of a connection that asked to be something else.
-    decision: AtomicU8,
+    /// What follows a request to be something else is held back.
+    holding: AtomicBool,
+    /// The connection is something else now.
+    switched: AtomicBool,
     answered: AtomicU64,
     waker: Mutex<Option<Waker>>,
+    interim: Interim,
 }
 
 /// A request is being answered; dropped, it was.
 pub(crate) struct Answering(Talk);
 
 impl Talk {
-    /// From here on the bytes are no HTTP, or still are.
-    pub(crate) fn decide(&self, raw: bool) {
-        self.0.decision.store(if raw { RAW } else { HTTP }, Ordering::Release);
+    /// Whether the request that is being answered may switch: the last one let through asks to, and what follows
+    /// it is held back until it is answered.
+    pub(crate) fn holds(&self) -> bool {
+        self.0.holding.load(Ordering::Acquire)
+    }
+
+    /// What follows the request that is being answered is no HTTP. Without this it is, once that is answered.
+    pub(crate) fn switch(&self) {
+        self.0.switched.store(true, Ordering::Release);
         self.wake();
     }
 
     /// One that was let through is being answered.
     pub(crate) fn answering(&self) -> Answering {
         Answering(self.clone())
+    }
+
+    /// Interim answers to the request that is being answered.
+    pub(crate) fn interim(&self) -> &Interim {
+        &self.0.interim
     }
 
     fn wake(&self) {
@@ -72,13 +85,17 @@ impl Talk {
         *self.0.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
     }
 
-    fn take_decision(&self, waker: &Waker) -> u8 {
-        self.listen(waker);
-        let decision = self.0.decision.load(Ordering::Acquire);
-        if decision == HTTP {
-            self.0.decision.store(UNDECIDED, Ordering::Release);
-        }
-        decision
+    /// What becomes of the connection once `passed` requests are answered, the last of which asks to switch.
+    fn decided(&self, passed: u64, waker: &Waker) -> Option<Phase> {
+        // First this: who switches says so before it has answered.
+        let answered = self.all_answered(passed, waker);
+        let phase = match self.0.switched.load(Ordering::Acquire) {
+            true => Phase::Raw,
+            false if answered => Phase::Head,
+            false => return None,
+        };
+        self.0.holding.store(false, Ordering::Release);
+        Some(phase)
     }
 
     fn all_answered(&self, passed: u64, waker: &Waker) -> bool {
@@ -116,12 +133,20 @@ pub(crate) struct Gate {
     ready: usize,
     /// So many behind those hold no line end.
     scanned: usize,
+    /// Whether an empty line stood before the head that is next.
+    skipped: bool,
     phase: Phase,
     talk: Talk,
     /// Heads let through.
     passed: u64,
     refusal: Option<(Vec<u8>, usize)>,
+    /// Whether all that was written was whole answers, so that an interim one may stand next.
+    between: bool,
+    /// Of an interim answer that was begun.
+    interim: Bytes,
     stuck: Option<Pin<Box<Sleep>>>,
+    /// How much more is thrown away, and how long.
+    lingers: Option<(usize, Pin<Box<Sleep>>)>,
     render: fn(Wrong) -> Vec<u8>,
 }
 
@@ -133,11 +158,15 @@ impl Gate {
             input,
             ready: 0,
             scanned: 0,
+            skipped: false,
             phase: Phase::Head,
             talk,
             passed: 0,
             refusal: None,
+            between: true,
+            interim: Bytes::new(),
             stuck: None,
+            lingers: None,
             render,
         };
         gate.scan();
@@ -154,11 +183,15 @@ impl Gate {
         let rest = self.input.len() - self.ready;
         match self.phase {
             Phase::Head => {
-                if self.scanned == 0 && self.input[self.ready..].starts_with(b"\r\n") && rest >= 2 {
+                if !self.skipped && rest > 0 && b"\r\n".starts_with(&self.input[self.ready..][..rest.min(2)])
+                {
                     // One empty line before a request is to be ignored (RFC 9112, section 2.2).
+                    if rest == 1 {
+                        return false;
+                    }
                     let tail = self.input.split_off(self.ready);
                     self.input.unsplit(BytesMut::from(&tail[2..]));
-                    self.scanned = 1;
+                    self.skipped = true;
                     return self.input.len() > self.ready;
                 }
                 let seen = self.scanned;
@@ -175,7 +208,10 @@ impl Gate {
                     Ok(_) if end - self.ready > MAX_HEAD => self.refuse(Wrong::TooLong),
                     Ok(head) => {
                         let next = match head.framing {
-                            _ if head.upgrade => Phase::Undecided,
+                            _ if head.upgrade => {
+                                self.talk.0.holding.store(true, Ordering::Release);
+                                Phase::Undecided
+                            }
                             Framing::Length(0) => Phase::Head,
                             Framing::Length(length) => Phase::Length(length),
                             Framing::Chunked => Phase::ChunkSize,
@@ -235,6 +271,7 @@ impl Gate {
     fn pass_to(&mut self, end: usize, next: Phase) {
         self.ready = end;
         self.scanned = 0;
+        self.skipped = false;
         self.phase = next;
     }
 
@@ -310,19 +347,14 @@ impl AsyncRead for Gate {
                     };
                     return Poll::Ready(Ok(()));
                 }
-                Phase::Undecided => match this.talk.take_decision(cx.waker()) {
-                    RAW => {
-                        this.phase = Phase::Raw;
+                Phase::Undecided => match this.talk.decided(this.passed, cx.waker()) {
+                    Some(phase) => {
+                        this.phase = phase;
                         this.scan();
                         continue;
                     }
-                    HTTP => {
-                        this.phase = Phase::Head;
-                        this.scan();
-                        continue;
-                    }
-                    _ if this.input.len() >= MAX_EARLY => return Poll::Pending,
-                    _ => {}
+                    None if this.input.len() >= MAX_EARLY => return Poll::Pending,
+                    None => {}
                 },
                 _ => {}
             }
@@ -342,6 +374,41 @@ impl Gate {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// Reads what still comes of a message that nobody reads any more, and throws it away: what is unread when a
+    /// socket is closed makes the other side lose what it was told.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (left, time) =
+            self.lingers.get_or_insert_with(|| (MAX_DRAIN, Box::pin(tokio::time::sleep(LINGER))));
+        let mut thrown = [0; 4096];
+        while *left > 0 && time.as_mut().poll(cx).is_pending() {
+            let mut thrown = ReadBuf::new(&mut thrown);
+            match ready!(Pin::new(&mut self.socket).poll_read(cx, &mut thrown)) {
+                Ok(()) if !thrown.filled().is_empty() => *left = left.saturating_sub(thrown.filled().len()),
+                _ => break,
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn has_interim(&self) -> bool {
+        !self.interim.is_empty() || self.talk.interim().is_there()
+    }
+
+    /// Writes interim answers, where they may stand. `flushed` says that nothing of another answer is held back.
+    fn poll_interim(&mut self, cx: &mut Context<'_>, flushed: bool) -> Poll<io::Result<()>> {
+        if self.interim.is_empty() {
+            self.interim = self.talk.interim().take(self.between, flushed);
+        }
+        while !self.interim.is_empty() {
+            let wrote = Pin::new(&mut self.socket).poll_write(cx, &self.interim);
+            match ready!(self.watch(cx, wrote))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.interim.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stuck = None;
@@ -356,6 +423,10 @@ impl Gate {
 
 impl AsyncWrite for Gate {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.has_interim() {
+            ready!(self.poll_interim(cx, false))?;
+        }
+        self.between = false;
         let written = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.watch(cx, written)
     }
@@ -365,6 +436,10 @@ impl AsyncWrite for Gate {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.has_interim() {
+            ready!(self.poll_interim(cx, false))?;
+        }
+        self.between = false;
         let written = socket::write(&mut self.socket, cx, bufs);
         self.watch(cx, written)
     }
@@ -373,7 +448,12 @@ impl AsyncWrite for Gate {
         self.socket.is_write_vectored()
     }
 
+    /// hyper comes here when it holds nothing back.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.has_interim() {
+            ready!(self.poll_interim(cx, true))?;
+        }
+        self.between = true;
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 
@@ -383,13 +463,6 @@ impl AsyncWrite for Gate {
         while let Some((answer, written)) = &mut this.refusal {
             if *written == answer.len() {
                 this.refusal = None;
-                // What is unread when a socket is closed makes the other side lose what it has not read.
-                let mut thrown = [0; 4096];
-                for _ in 0..MAX_DRAIN / thrown.len() {
-                    if !matches!(this.socket.try_read(&mut thrown), Ok(1..)) {
-                        break;
-                    }
-                }
                 break;
             }
             let wrote = Pin::new(&mut this.socket).poll_write(cx, &answer[*written..]);
@@ -399,6 +472,71 @@ impl AsyncWrite for Gate {
             let watched = this.watch(cx, wrote);
             ready!(watched)?;
         }
-        Pin::new(&mut this.socket).poll_shutdown(cx)
+        if this.lingers.is_none() {
+            ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
+            if matches!(this.phase, Phase::Head | Phase::Undecided | Phase::Raw) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        this.poll_linger(cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn gate(input: &[u8]) -> (Gate, Talk) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (socket, _) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let talk = Talk::default();
+        let render = |_| Vec::new();
+        (Gate::new(socket.expect("a socket"), BytesMut::from(input), talk.clone(), render), talk)
+    }
+
+    fn more(gate: &mut Gate, input: &[u8]) {
+        gate.input.extend_from_slice(input);
+        gate.scan();
+    }
+
+    #[tokio::test]
+    async fn one_empty_line_before_a_request_is_ignored_however_it_comes() {
+        let text = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        for at in 0..text.len() {
+            let (mut gate, _) = gate(&text[..at]).await;
+            more(&mut gate, &text[at..]);
+            assert_eq!(
+                (gate.phase, gate.passed),
+                (Phase::Head, 2),
+                "in two pieces, of which one has {at} bytes"
+            );
+        }
+        let (mut gate, _) = gate(b"").await;
+        for byte in b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n" {
+            more(&mut gate, &[*byte]);
+        }
+        assert_eq!((gate.phase, gate.passed), (Phase::Refused(Wrong::RequestLine), 0), "two are not");
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_request_to_switch_is_held_back_until_it_is_answered() {
+        let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let text = format!("GET / HTTP/1.1\r\nHost: a\r\n\r\n{upgrade}GET / HTTP/1.1\r\n");
+        for switches in [true, false] {
+            let (gate, talk) = gate(text.as_bytes()).await;
+            assert_eq!((gate.phase, gate.passed), (Phase::Undecided, 2));
+            let decided = || talk.decided(gate.passed, Waker::noop());
+            assert!(talk.holds());
+            drop(talk.answering());
+            assert_eq!(decided(), None, "only the one before it is answered");
+            let answering = talk.answering();
+            if switches {
+                talk.switch();
+            }
+            drop(answering);
+            assert_eq!(decided(), Some(if switches { Phase::Raw } else { Phase::Head }));
+            assert!(!talk.holds(), "nobody else switches");
+        }
     }
 }

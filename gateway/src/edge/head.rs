@@ -170,27 +170,26 @@ impl<'h> Fields<'h> {
             let spaced = name.iter().any(|byte| matches!(byte, b' ' | b'\t'));
             return Err(if spaced { Wrong::Folded } else { Wrong::Character });
         }
-        let value = line[colon + 1..].trim_ascii();
+        let value = &line[colon + 1..];
         if value.iter().any(|byte| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f) {
             return Err(Wrong::Character);
         }
+        // After the look at its characters: a form feed is no space of HTTP's.
+        let value = value.trim_ascii();
         // By length first: nearly no header is one of these.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 self.hosts += 1;
                 self.host = Some(value);
-                let known = |b: &u8| b.is_ascii_alphanumeric() || b"-._~:[]!$&'()*+,;=%".contains(b);
-                if value.is_empty() || !value.iter().all(known) {
+                if !is_host(value) {
                     return Err(Wrong::Host);
                 }
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let digits = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
-                if self.length.is_some() || !digits {
+                if self.length.is_some() {
                     return Err(Wrong::Length);
                 }
-                let number = value.iter().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
-                self.length = Some(number);
+                self.length = Some(length(value)?);
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
@@ -210,7 +209,22 @@ impl<'h> Fields<'h> {
     }
 }
 
-fn has_word(value: &[u8], wanted: &[u8]) -> bool {
+/// Whether a host, with a port or without, is one to everybody.
+pub(crate) fn is_host(value: &[u8]) -> bool {
+    let known = |b: &u8| b.is_ascii_alphanumeric() || b"-._~:[]!$&'()*+,;=%".contains(b);
+    !value.is_empty() && value.iter().all(known)
+}
+
+/// What `Content-Length` says.
+pub(crate) fn length(value: &[u8]) -> Result<u64, Wrong> {
+    if !(1..=18).contains(&value.len()) || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Wrong::Length);
+    }
+    Ok(value.iter().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
+/// Whether a word stands in a list.
+pub(crate) fn has_word(value: &[u8], wanted: &[u8]) -> bool {
     value.split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(wanted))
 }
 
@@ -282,6 +296,8 @@ mod tests {
             (format!("GET / HTTP/1.1\r\n{host}: a\r\n\r\n"), Wrong::Character),
             (format!("GET / HTTP/1.1\r\n{host}X\u{b}: a\r\n\r\n"), Wrong::Character),
             (format!("GET / HTTP/1.1\r\n{host}X: a\0b\r\n\r\n"), Wrong::Character),
+            (format!("GET / HTTP/1.1\r\n{host}X: a\u{c}\r\n\r\n"), Wrong::Character),
+            (format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding:\u{c}chunked\r\n\r\n"), Wrong::Character),
             (format!("GET  / HTTP/1.1\r\n{host}\r\n"), Wrong::RequestLine),
             (format!("GET /a b HTTP/1.1\r\n{host}\r\n"), Wrong::RequestLine),
             (format!("GET\t/ HTTP/1.1\r\n{host}\r\n"), Wrong::RequestLine),

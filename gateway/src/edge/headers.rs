@@ -7,11 +7,12 @@ use std::net::IpAddr;
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::access::Access;
+use super::head::{self, Wrong};
 use super::ids::{RequestId, Trace};
 use super::route::Route;
 
@@ -40,20 +41,29 @@ pub(crate) struct Origin {
 }
 
 /// Whether a name is ours to write, or a proxy's, however it is spelt: servers turn other characters into
-/// hyphens or underscores, and capitals into small letters.
+/// hyphens or underscores, and capitals into small letters. No name with an underscore is let through: behind a
+/// gateway interface (CGI and what came after it) it is another name with a hyphen.
 fn is_ours(name: &str) -> bool {
     let name = name.as_bytes();
+    if name.contains(&b'_') {
+        return true;
+    }
     // Nearly all names end here.
-    if !matches!(name.first(), Some(b'x' | b'f' | b't' | b'c')) {
+    if !matches!(name.first(), Some(b'x' | b'f' | b't' | b'c' | b'p')) {
         return false;
     }
     let alike =
         |(byte, wanted): (&u8, &u8)| byte == wanted || (*wanted == b'-' && !byte.is_ascii_alphanumeric());
     let starts = |start: &&str| name.len() >= start.len() && name.iter().zip(start.as_bytes()).all(alike);
     let is = |whole: &&str| name.len() == whole.len() && name.iter().zip(whole.as_bytes()).all(alike);
-    ["x-miid-", "x-forwarded-", "x-original-", "x-rewrite-"].iter().any(starts)
+    // The method was looked at already: nobody turns it into another one behind.
+    ["x-miid-", "x-forwarded-", "x-original-", "x-rewrite-", "x-http-method", "x-method-override"]
+        .iter()
+        .any(starts)
         || [
             "forwarded",
+            // `HTTP_PROXY` to a program behind a gateway interface, which then speaks to whom the caller wants.
+            "proxy",
             "x-real-ip",
             "x-client-ip",
             "x-cluster-client-ip",
@@ -118,6 +128,8 @@ pub(crate) fn to_upstream(
     }
     // We say `100 Continue` ourselves, as soon as the body is wanted.
     headers.remove(EXPECT);
+    // The body's trailers are left out.
+    headers.remove(TRAILER);
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -133,6 +145,9 @@ pub(crate) fn to_upstream(
     }
     headers.insert(HOST, host.clone());
     forwarded(headers, origin, believed, host);
+    if route.forwarded {
+        forwarded_by_standard(headers);
+    }
     headers.insert(REQUEST_ID.clone(), request_id.value());
     headers.insert(TRACEPARENT.clone(), trace.value());
     if let Some((access, identity)) = access {
@@ -160,7 +175,8 @@ impl Believed {
     }
 }
 
-/// `X-Forwarded-*` as our proxies and we know it. `Forwarded` says nothing that those do not, and is dropped.
+/// `X-Forwarded-*` as our proxies and we know it. `Forwarded` from outside says nothing that those do not, and is
+/// dropped, also where one of our proxies sends it: they are believed in one language.
 fn forwarded(headers: &mut HeaderMap, origin: &Origin, believed: Option<Believed>, host: &HeaderValue) {
     let (mut path, proto, outer) =
         believed.map_or_else(Default::default, |believed| (believed.path, believed.proto, believed.host));
@@ -174,6 +190,47 @@ fn forwarded(headers: &mut HeaderMap, origin: &Origin, believed: Option<Believed
     headers.insert(FORWARDED_PROTO.clone(), proto.unwrap_or(HeaderValue::from_static("http")));
     headers.insert(FORWARDED_HOST.clone(), outer.unwrap_or_else(|| host.clone()));
     headers.remove(FORWARDED);
+}
+
+/// The same in the standard's words (RFC 7239), for upstreams that read those: a node for each that
+/// `X-Forwarded-For` names, the outermost with what it asked for and how.
+fn forwarded_by_standard(headers: &mut HeaderMap) {
+    let text =
+        |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut said = String::with_capacity(96);
+    for (i, node) in text(&FORWARDED_FOR).split(',').map(str::trim).enumerate() {
+        let _ = match node.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => write!(said, "{}for={address}", if i > 0 { ", " } else { "" }),
+            Ok(IpAddr::V6(address)) => write!(said, "{}for=\"[{address}]\"", if i > 0 { ", " } else { "" }),
+            Err(_) => write!(said, "{}for=unknown", if i > 0 { ", " } else { "" }),
+        };
+        if i == 0 {
+            let _ = write!(said, ";proto={}", text(&FORWARDED_PROTO));
+            // A host has no quotes in it: other characters need none (section 4).
+            let host = text(&FORWARDED_HOST);
+            if !host.is_empty() && !host.contains(['"', '\\']) {
+                let _ = write!(said, ";host=\"{host}\"");
+            }
+        }
+    }
+    if let Ok(said) = HeaderValue::from_str(&said) {
+        headers.insert(FORWARDED, said);
+    }
+}
+
+/// The body's length in its one spelling. HTTP/2 lets it be said twice, and with zeros before it, which somebody
+/// behind may read as another number, or as two.
+pub(crate) fn one_length(headers: &mut HeaderMap) -> Result<(), Wrong> {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else { return Ok(()) };
+    if values.next().is_some() {
+        return Err(Wrong::Length);
+    }
+    let number = head::length(value.as_bytes())?;
+    if value.as_bytes() != b"0" && value.as_bytes().starts_with(b"0") {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(number));
+    }
+    Ok(())
 }
 
 /// HTTP/2 may send cookies in several fields; HTTP/1 servers expect one (RFC 9113, section 8.2.3).
@@ -208,14 +265,64 @@ mod tests {
             "x-rewrite-url",
             "true-client-ip",
             "cf-connecting-ip",
+            "x-http-method",
+            "x-http-method-override",
+            "x_http_method_override",
+            "x-method-override",
             "x-miid-",
+            "proxy",
+            "x_request_id",
+            "content_length",
+            "transfer_encoding",
+            "authorization_",
         ] {
             assert!(is_ours(name), "{name}");
         }
-        for name in
-            ["x-mii", "x-custom", "cookie", "host", "content-type", "traceparent", "x-request-id", "te"]
-        {
+        for name in [
+            "x-mii",
+            "x-custom",
+            "cookie",
+            "host",
+            "content-type",
+            "traceparent",
+            "x-request-id",
+            "te",
+            "priority",
+            "prefer",
+        ] {
             assert!(!is_ours(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_unknown_in_the_standards_words() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            (&FORWARDED_FOR, "2001:db8::1, a\";for=b, 192.0.2.1:80"),
+            (&FORWARDED_PROTO, "https"),
+            (&FORWARDED_HOST, "a\"b"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        forwarded_by_standard(&mut headers);
+        assert_eq!(headers[FORWARDED], "for=\"[2001:db8::1]\";proto=https, for=unknown, for=unknown");
+    }
+
+    #[test]
+    fn a_length_has_one_spelling() {
+        let said = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_LENGTH, HeaderValue::from_str(value).expect("a value"));
+            }
+            one_length(&mut headers).map(|()| headers.get(CONTENT_LENGTH).cloned())
+        };
+        assert_eq!(said(&[]), Ok(None));
+        for (value, one) in [("0", "0"), ("00", "0"), ("010", "10"), ("10", "10"), ("000000", "0")] {
+            assert_eq!(said(&[value]), Ok(Some(HeaderValue::from_static(one))), "{value}");
+        }
+        for values in [&["0", "00"][..], &["0", "0"], &[""], &["+1"], &["1, 1"], &["1234567890123456789"]] {
+            assert_eq!(said(values), Err(Wrong::Length), "{values:?}");
         }
     }
 
@@ -256,7 +363,14 @@ mod tests {
             let believed = trusted.then(|| Believed::of(&headers));
             forwarded(&mut headers, &origin, believed, &host);
             assert!(!headers.contains_key(FORWARDED));
+            forwarded_by_standard(&mut headers);
             let text = |name: &HeaderName| headers[name].to_str().expect("text").to_owned();
+            let standard = if trusted {
+                "for=203.0.113.9;proto=https;host=\"api.example\", for=192.0.2.1"
+            } else {
+                "for=192.0.2.1;proto=http;host=\"api.example\""
+            };
+            assert_eq!(text(&FORWARDED), standard);
             (text(&FORWARDED_FOR), text(&FORWARDED_PROTO), text(&FORWARDED_HOST))
         };
         assert_eq!(said(false), ("192.0.2.1".into(), "http".into(), "api.example".into()));

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::caller::Seat;
 use super::{Edge, connection, pool, upstream};
 
 /// How often a worker closes connections that idle.
@@ -18,6 +19,9 @@ const TIDY_POOL: Duration = Duration::from_secs(10);
 const LOOK_AT_KEYS: Duration = Duration::from_millis(250);
 /// … and after how many looks tokens that are over are forgotten.
 const TIDY_CACHE: u32 = 40;
+
+/// What connections take at most that are closed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A connection on its way to a worker.
 type Accepted = (std::net::TcpStream, SocketAddr, OwnedSemaphorePermit);
@@ -102,13 +106,13 @@ fn work(
                     let Some((socket, peer, slot)) = next else { break };
                     let Ok(socket) = TcpStream::from_std(socket) else { continue };
                     let (edge, stop, now) = (edge.clone(), stop.clone(), now.clone());
-                    open.spawn(async move {
+                    let seat = Seat::new(slot, open.token());
+                    tokio::spawn(async move {
                         tokio::select! {
                             biased;
-                            () = connection::serve(edge, socket, peer, stop) => {}
+                            () = connection::serve(edge, socket, peer, stop, seat) => {}
                             () = now.cancelled() => {}
                         }
-                        drop(slot);
                     });
                 }
                 _ = tidy.tick() => pool::tidy(),
@@ -121,7 +125,8 @@ fn work(
                 "closing connections at the edge that did not end in time"
             );
             now.cancel();
-            open.wait().await;
+            // What is left ends with the runtime.
+            let _ = tokio::time::timeout(LAST_WORDS, open.wait()).await;
         }
     });
 }

@@ -8,6 +8,7 @@ use super::route::Route;
 pub(crate) struct EdgeMetrics {
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
+    pub(crate) key_lookups: Counter,
 }
 
 impl EdgeMetrics {
@@ -32,10 +33,18 @@ impl EdgeMetrics {
             "miid_edge_revoke_seconds",
             "From a session's end to its refusal at this edge"
         );
+        metrics::describe_counter!(
+            "miid_edge_key_lookups_total",
+            "Times that keys were read again because a token named one that is not known"
+        );
         metrics::describe_gauge!("miid_edge_cached_tokens", "Access tokens in the cache");
         metrics::describe_gauge!("miid_leases", "Sessions that something hangs on here");
         let looked = |found: &'static str| metrics::counter!("miid_edge_tokens_total", "cache" => found);
-        Self { hits: looked("hit"), misses: looked("miss") }
+        Self {
+            hits: looked("hit"),
+            misses: looked("miss"),
+            key_lookups: metrics::counter!("miid_edge_key_lookups_total"),
+        }
     }
 }
 

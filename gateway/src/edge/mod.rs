@@ -9,6 +9,7 @@
 //! 5. The request goes over a connection of the worker's own ([`pool`], [`forward`]) to an upstream that is well
 //!    ([`upstream`]); bodies are passed on a frame at a time ([`request_body`], [`response_body`]), WebSockets
 //!    byte by byte ([`tunnel`]).
+//!    Bounds hold also where nobody asks for the next piece ([`caller`]).
 //! 6. What cannot go on is told why ([`refusal`]); what did is counted and noted ([`metrics`], [`access_log`]).
 //!
 //! Workers are threads with a runtime each: a connection stays with its worker, and so do the connections to
@@ -19,6 +20,7 @@ mod access;
 mod access_log;
 mod active;
 mod cache;
+mod caller;
 pub mod config;
 mod connection;
 mod forward;
@@ -26,6 +28,7 @@ mod gate;
 mod head;
 mod headers;
 mod ids;
+mod interim;
 mod listen;
 mod metrics;
 mod path;
@@ -46,7 +49,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, HOST};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
 use miid_protocol::{ClientId, SessionId, Timestamp};
 use tokio::runtime::Handle;
@@ -135,7 +138,7 @@ impl Edge {
     /// Reads the configuration again. A file with a mistake changes nothing.
     fn reload(&self) {
         let Some(path) = &self.config else { return };
-        match config::read(path) {
+        match config::read_to_serve(path) {
             Ok(mut table) => {
                 let mut current = self.table.write().unwrap_or_else(PoisonError::into_inner);
                 table.carry_over(&current);
@@ -169,6 +172,7 @@ impl Edge {
         if !mine {
             return false;
         }
+        self.metrics.key_lookups.increment(1);
         let app = self.app.clone();
         matches!(self.main.spawn(async move { crate::upkeep::reload_control(&app).await }).await, Ok(Ok(())))
     }
@@ -202,13 +206,18 @@ impl Edge {
         let mut noted = Noted::default();
         let table = self.table();
         let answering = talk.as_ref().map(Talk::answering);
+        let unread = talk.is_some() && !request.body().is_end_stream();
+        let interim = talk.clone();
         let answered = self.let_through(request, peer, talk, &request_id, &table, &mut noted, at).await;
+        if let Some(interim) = interim {
+            interim.interim().end();
+        }
         let (mut response, verdict) = match answered {
             Ok(response) => (response, "ok"),
             Err(refusal) => {
                 metrics::refused(refusal.verdict());
                 let mut response = refusal.response(noted.route.as_deref());
-                if matches!(refusal, Refusal::BodyTooLarge | Refusal::BodyTooSlow | Refusal::Ambiguous(_)) {
+                if unread || matches!(refusal, Refusal::Ambiguous(_)) {
                     // What is left of the body is not read.
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -247,21 +256,30 @@ impl Edge {
         noted: &mut Noted,
         now: Timestamp,
     ) -> Result<Response<ResponseBody>, Refusal> {
-        let upgrade = talk
-            .filter(|_| request.body().is_end_stream())
-            .filter(|_| tunnel::is_asked(request.method(), request.version(), request.headers()))
-            .map(|talk| tunnel::Deciding(talk, false));
+        // HTTP/1.0 knows of no answer before the answer.
+        let interim = talk.clone().filter(|_| request.version() == Version::HTTP_11);
+        let asked = tunnel::Asked::by(&request, talk)?;
+        if asked.is_some() {
+            // Routes know a WebSocket as something that is got, also where it is asked for by CONNECT.
+            *request.method_mut() = Method::GET;
+        }
         let host = host(&request)?;
+        headers::one_length(request.headers_mut()).map_err(Refusal::Malformed)?;
         let target = target(&request)?;
         let route = match table.find(request.method(), target.path()) {
             Ok(route) => route.clone(),
             Err(Missed::Path) => return Err(Refusal::NoRoute),
+            Err(Missed::SmallLetters) => return Err(Refusal::Ambiguous("a method is written in capitals")),
             Err(Missed::Method) => {
                 noted.route = table.at(target.path()).cloned();
                 return Err(Refusal::Method);
             }
         };
         noted.route = Some(route.clone());
+        // It would show a page what its scripts must not see (RFC 9110, section 9.3.8).
+        if *request.method() == Method::TRACE {
+            return Err(Refusal::Method);
+        }
         let mut shown = None;
         if route.kind != route::Kind::Public {
             let access = self.authorize(&route, request.headers()).await?;
@@ -273,7 +291,7 @@ impl Edge {
         }
         let origin = Origin { peer, trusted: self.app.settings.trusted_proxies.contains(&peer) };
         let trace = Trace::of(request.headers());
-        let caller = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+        let asked = asked.map(|asked| (hyper::upgrade::on(&mut request), asked));
         let (mut parts, body) = request.into_parts();
         headers::to_upstream(
             &mut parts.headers,
@@ -297,13 +315,12 @@ impl Edge {
             headers: parts.headers,
             body,
             access,
+            interim,
             stopping: self.stopping.clone(),
         };
-        match (caller, upgrade) {
-            (Some(caller), Some(upgrade)) if route.protocol == route::Protocol::Http1 => {
-                outgoing.upgrade(caller, upgrade).await
-            }
-            _ => outgoing.send().await,
+        match asked {
+            Some((caller, asked)) => outgoing.tunnel(caller, asked).await,
+            None => outgoing.send().await,
         }
     }
 }
@@ -315,8 +332,12 @@ fn host(request: &Request<Incoming>) -> Result<HeaderValue, Refusal> {
     if more.is_some() {
         return Err(Refusal::Malformed(head::Wrong::Host));
     }
+    // Over HTTP/2 no gate has looked at it.
+    let is_host = |host: &[u8]| request.version() < Version::HTTP_2 || head::is_host(host);
     match (request.uri().authority(), said) {
-        (Some(authority), _) if authority.as_str().contains('@') => {
+        (Some(authority), _)
+            if authority.as_str().contains('@') || !is_host(authority.as_str().as_bytes()) =>
+        {
             Err(Refusal::Malformed(head::Wrong::Host))
         }
         (Some(authority), Some(host))
@@ -324,6 +345,7 @@ fn host(request: &Request<Incoming>) -> Result<HeaderValue, Refusal> {
         {
             Err(Refusal::Malformed(head::Wrong::Host))
         }
+        (_, Some(host)) if !is_host(host.as_bytes()) => Err(Refusal::Malformed(head::Wrong::Host)),
         (_, Some(host)) => Ok(host.clone()),
         (Some(authority), None) => {
             HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::Malformed(head::Wrong::Host))

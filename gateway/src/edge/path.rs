@@ -19,6 +19,8 @@ pub(crate) enum PathError {
     Dots,
     #[error("the path holds an empty segment")]
     Empty,
+    #[error("the path holds a semicolon")]
+    Parameter,
 }
 
 /// The path with what need not be encoded decoded, and hexadecimal digits in capitals (RFC 3986, section
@@ -32,14 +34,17 @@ pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, PathError> {
     if path.bytes().any(|b| !(0x21..=0x7e).contains(&b) || matches!(b, b'\\' | b'"' | b'<' | b'>' | b'#')) {
         return Err(PathError::Character);
     }
+    // Some servers drop what follows a semicolon: `/secret;x=1/y` is `/secret/y` to them, and something else to
+    // others.
+    if path.bytes().any(|b| b == b';') {
+        return Err(PathError::Parameter);
+    }
     let mut segments = path[1..].split('/').peekable();
     while let Some(segment) = segments.next() {
         if segment.is_empty() && segments.peek().is_some() {
             return Err(PathError::Empty);
         }
-        // Some servers drop what follows a semicolon, and then see dots.
-        let name = segment.split(';').next().unwrap_or_default();
-        if matches!(name, "." | "..") || (name.is_empty() && !segment.is_empty()) {
+        if matches!(segment, "." | "..") {
             return Err(PathError::Dots);
         }
     }
@@ -62,6 +67,8 @@ fn decode(bytes: &[u8]) -> Result<String, PathError> {
         match value {
             b'/' | b'\\' | 0..=0x1f | 0x7f => return Err(PathError::Encoded),
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(value as char),
+            // Some decode it first and then see parameters, others the other way round.
+            b';' => return Err(PathError::Parameter),
             // Decoded twice by somebody behind us, this would be one of the above.
             b'%' => return Err(PathError::Encoded),
             _ => {
@@ -97,23 +104,44 @@ impl PathRule {
             let any = segment.starts_with('{') && segment.ends_with('}') && segment.len() > 2;
             if any { Ok(None) } else { normalise(&format!("/{segment}")).map(|s| Some(s[1..].to_owned())) }
         };
-        Ok(Self::Pattern(text[1..].split('/').map(segment).collect::<Result<_, _>>()?))
+        Ok(Self::Pattern(segments(text).map(segment).collect::<Result<_, _>>()?))
     }
 
-    /// Whether a normalised path falls under it.
-    pub(crate) fn matches(&self, path: &str) -> bool {
+    /// Whether a normalised path falls under it. Servers that serve `/a` mostly serve `/a/` alike, and many read
+    /// `/A` alike, too.
+    pub(crate) fn matches(&self, path: &str) -> Match {
         match self {
-            Self::Prefix(prefix) => path
-                .strip_prefix(prefix.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-            Self::Pattern(rule) => {
-                let mut segments = path[1..].split('/');
-                rule.iter().all(|wanted| match (wanted, segments.next()) {
-                    (Some(wanted), Some(segment)) => wanted == segment,
-                    (None, Some(segment)) => !segment.is_empty(),
-                    (_, None) => false,
-                }) && segments.next().is_none()
+            Self::Prefix(prefix) => {
+                let Some((start, rest)) = path.split_at_checked(prefix.len()) else { return Match::No };
+                let below = rest.is_empty() || rest.starts_with('/');
+                if below { Match::of([(prefix.as_str(), start)]) } else { Match::No }
             }
+            Self::Pattern(rule) => {
+                let there = segments(path);
+                if there.clone().count() != rule.len() {
+                    return Match::No;
+                }
+                let pairs = rule.iter().zip(there);
+                if pairs.clone().any(|(wanted, segment)| wanted.is_none() && segment.is_empty()) {
+                    return Match::No;
+                }
+                Match::of(pairs.filter_map(|(wanted, segment)| Some((wanted.as_deref()?, segment))))
+            }
+        }
+    }
+
+    /// Whether some path falls under both, and neither says more: who came first in a file would decide.
+    pub(crate) fn ties_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Pattern(these), Self::Pattern(those)) => {
+                let meet = |(this, that): (&Option<String>, &Option<String>)| match (this, that) {
+                    (Some(this), Some(that)) => this.eq_ignore_ascii_case(that),
+                    _ => true,
+                };
+                self.rank() == other.rank() && these.iter().zip(those).all(meet)
+            }
+            (Self::Prefix(this), Self::Prefix(that)) => this.eq_ignore_ascii_case(that),
+            _ => false,
         }
     }
 
@@ -124,6 +152,34 @@ impl PathRule {
             Self::Pattern(rule) => (true, rule.iter().flatten().count(), rule.len()),
         }
     }
+}
+
+/// Whether a path falls under a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Match {
+    No,
+    /// If capitals did not count.
+    ButForCapitals,
+    Yes,
+}
+
+impl Match {
+    fn of<'t>(pairs: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
+        let mut exact = true;
+        for (wanted, there) in pairs {
+            if !wanted.eq_ignore_ascii_case(there) {
+                return Self::No;
+            }
+            exact &= wanted == there;
+        }
+        if exact { Self::Yes } else { Self::ButForCapitals }
+    }
+}
+
+/// Without the first slash and the last.
+fn segments(path: &str) -> std::str::Split<'_, char> {
+    let inner = &path[1..];
+    inner.strip_suffix('/').unwrap_or(inner).split('/')
 }
 
 #[cfg(test)]
@@ -138,8 +194,11 @@ mod tests {
             ("/a/../b", PathError::Dots),
             ("/a/.", PathError::Dots),
             ("/a/%2e%2E/b", PathError::Dots),
-            ("/a/..;x=1/b", PathError::Dots),
-            ("/a/;/b", PathError::Dots),
+            ("/a/..;x=1/b", PathError::Parameter),
+            ("/a/;/b", PathError::Parameter),
+            ("/a;v=1/b", PathError::Parameter),
+            ("/a%3bv=1/b", PathError::Parameter),
+            ("/a%3Bv=1/b", PathError::Parameter),
             ("/a//b", PathError::Empty),
             ("//a", PathError::Empty),
             ("/a%2fb", PathError::Encoded),
@@ -167,7 +226,7 @@ mod tests {
             ("/a/", "/a/"),
             ("/%61pi/%7euser", "/api/~user"),
             ("/caf%c3%a9", "/caf%C3%A9"),
-            ("/a;v=1/b,c", "/a;v=1/b,c"),
+            ("/a:v=1/b,c", "/a:v=1/b,c"),
         ] {
             assert_eq!(normalise(path).as_deref(), Ok(form));
             assert_eq!(normalise(form).as_deref(), Ok(form), "and its form is its own");
@@ -177,17 +236,43 @@ mod tests {
     #[test]
     fn a_prefix_ends_at_a_slash_and_a_pattern_is_whole() {
         let prefix = PathRule::prefix("/api/").expect("a prefix");
-        assert!(prefix.matches("/api") && prefix.matches("/api/") && prefix.matches("/api/x/y"));
-        assert!(!prefix.matches("/apix") && !prefix.matches("/"));
-        assert!(PathRule::prefix("/").expect("a prefix").matches("/anything"));
-        let pattern = PathRule::pattern("/users/{id}/orders").expect("a pattern");
-        assert!(pattern.matches("/users/7/orders"));
-        for path in ["/users/7", "/users//orders", "/users/7/orders/1", "/users/7/orders/", "/user/7/orders"]
-        {
-            assert!(!pattern.matches(path), "{path}");
+        for path in ["/api", "/api/", "/api/x/y"] {
+            assert_eq!(prefix.matches(path), Match::Yes, "{path}");
         }
+        for path in ["/apix", "/", "/ap"] {
+            assert_eq!(prefix.matches(path), Match::No, "{path}");
+        }
+        assert_eq!(prefix.matches("/API/x"), Match::ButForCapitals);
+        assert_eq!(PathRule::prefix("/").expect("a prefix").matches("/anything"), Match::Yes);
+        for text in ["/users/{id}/orders", "/users/{id}/orders/"] {
+            let pattern = PathRule::pattern(text).expect("a pattern");
+            for path in ["/users/7/orders", "/users/7/orders/", "/users/ID/orders"] {
+                assert_eq!(pattern.matches(path), Match::Yes, "{path}");
+            }
+            for path in ["/users/7", "/users//orders", "/users/7/orders/1", "/user/7/orders", "/"] {
+                assert_eq!(pattern.matches(path), Match::No, "{path}");
+            }
+            assert_eq!(pattern.matches("/users/7/Orders/"), Match::ButForCapitals);
+        }
+        let root = PathRule::pattern("/").expect("a pattern");
+        assert_eq!((root.matches("/"), root.matches("/a")), (Match::Yes, Match::No));
+        assert_eq!(PathRule::pattern("/{any}").expect("a pattern").matches("/"), Match::No);
         assert!(
             PathRule::pattern("/a/{id}").expect("p").rank() > PathRule::prefix("/a/long").expect("p").rank()
         );
+    }
+
+    #[test]
+    fn patterns_that_meet_and_of_which_neither_says_more_tie() {
+        let ties = |one: &str, other: &str| {
+            let rule = |text: &str| PathRule::pattern(text).expect("a pattern");
+            let ties = rule(one).ties_with(&rule(other));
+            assert_eq!(ties, rule(other).ties_with(&rule(one)));
+            ties
+        };
+        assert!(ties("/a/{x}", "/{y}/b"));
+        assert!(ties("/a/{x}", "/A/{y}/"));
+        assert!(!ties("/a/{x}", "/{y}/{z}"), "the first says more");
+        assert!(!ties("/a/{x}", "/b/{x}") && !ties("/a/{x}", "/a/{x}/{y}"), "no path falls under both");
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::request_body::RequestBody;
@@ -47,7 +48,22 @@ struct Pool {
 }
 
 /// A connection that many requests use at once; locked while it is made, so that one is.
-type Shared = Arc<tokio::sync::Mutex<Option<http2::SendRequest<RequestBody>>>>;
+type Shared = Arc<tokio::sync::Mutex<Option<Http2>>>;
+
+/// A connection of HTTP/2.
+#[derive(Clone)]
+pub(crate) struct Http2 {
+    pub(crate) sender: http2::SendRequest<RequestBody>,
+    /// Whether the other side has said that it takes extended `CONNECT` (RFC 8441).
+    connects: watch::Receiver<bool>,
+}
+
+impl Http2 {
+    /// Ends when it can be asked to connect; false where the connection ended before.
+    pub(crate) async fn connects(&mut self) -> bool {
+        self.connects.wait_for(|connects| *connects).await.is_ok()
+    }
+}
 
 thread_local! {
     static POOL: RefCell<Pool> = RefCell::default();
@@ -147,21 +163,18 @@ pub(crate) fn tidy() {
         // Nobody is making it, and it is closed.
         pool.shared.retain(|_, place| {
             place.try_lock().is_err()
-                || place.try_lock().is_ok_and(|place| place.as_ref().is_some_and(|s| !s.is_closed()))
+                || place.try_lock().is_ok_and(|place| place.as_ref().is_some_and(|s| !s.sender.is_closed()))
         });
     });
 }
 
 /// The worker's one connection of HTTP/2 to an upstream, and whether it was there already; new where there is none
 /// or it was closed.
-pub(crate) async fn shared(
-    upstream: &Upstream,
-    within: Duration,
-) -> Result<(http2::SendRequest<RequestBody>, bool), ConnectError> {
+pub(crate) async fn shared(upstream: &Upstream, within: Duration) -> Result<(Http2, bool), ConnectError> {
     let place = POOL.with_borrow_mut(|pool| pool.shared.entry(upstream.address.clone()).or_default().clone());
     let mut place = place.lock().await;
-    if let Some(sender) = place.as_ref().filter(|sender| !sender.is_closed()) {
-        return Ok((sender.clone(), true));
+    if let Some(shared) = place.as_ref().filter(|shared| !shared.sender.is_closed()) {
+        return Ok((shared.clone(), true));
     }
     let socket = connect(upstream, within).await?;
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -170,9 +183,28 @@ pub(crate) async fn shared(
         .keep_alive_interval(Some(Duration::from_secs(20)))
         .handshake(TokioIo::new(socket))
         .await?;
-    tokio::spawn(connection);
-    *place = Some(sender.clone());
-    Ok((sender, false))
+    let (said, connects) = watch::channel(false);
+    tokio::spawn(drive(connection, said));
+    let shared = Http2 { sender, connects };
+    *place = Some(shared.clone());
+    Ok((shared, false))
+}
+
+/// Drives a connection, and tells when the other side has said that it takes extended `CONNECT`. It says so with
+/// the first bytes that it sends, if it does, and nothing wakes us then: so it is looked for, less and less often.
+async fn drive(
+    mut connection: http2::Connection<TokioIo<TcpStream>, RequestBody, TokioExecutor>,
+    connects: watch::Sender<bool>,
+) {
+    let mut again = Duration::from_millis(5);
+    while !connection.is_extended_connect_protocol_enabled() {
+        if tokio::time::timeout(again, &mut connection).await.is_ok() {
+            return;
+        }
+        again = (again * 2).min(Duration::from_secs(10));
+    }
+    connects.send_replace(true);
+    let _ = connection.await;
 }
 
 async fn connect(upstream: &Upstream, within: Duration) -> Result<TcpStream, ConnectError> {

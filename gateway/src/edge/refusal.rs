@@ -88,6 +88,8 @@ pub(crate) enum Refusal {
     BadGateway,
     /// No upstream takes connections.
     NoUpstream,
+    /// As many connections are open as may be.
+    Full,
     /// The upstream took too long.
     Timeout,
 }
@@ -103,7 +105,7 @@ impl Refusal {
             Self::Scope(_) | Self::NotActive => StatusCode::FORBIDDEN,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::StoreAway | Self::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreAway | Self::NoUpstream | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -124,6 +126,7 @@ impl Refusal {
             Self::StoreAway => "store_unavailable",
             Self::BadGateway => "upstream_failed",
             Self::NoUpstream => "upstream_unavailable",
+            Self::Full => "too_many_connections",
             Self::Timeout => "upstream_timeout",
         }
     }
@@ -150,6 +153,7 @@ impl Refusal {
             Self::StoreAway => "Whether the session still lives cannot be found out now.",
             Self::BadGateway => "The server behind the gateway did not answer properly.",
             Self::NoUpstream => "The server behind the gateway cannot be reached.",
+            Self::Full => "As many connections are open as may be.",
             Self::Timeout => "The server behind the gateway did not answer in time.",
         }
     }
@@ -217,7 +221,7 @@ impl Refusal {
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
-        if matches!(self, Self::StoreAway | Self::NoUpstream) {
+        if matches!(self, Self::StoreAway | Self::NoUpstream | Self::Full) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let (Self::Method, Some(route)) = (self, route) {

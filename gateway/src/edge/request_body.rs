@@ -91,6 +91,12 @@ impl Body for RequestBody {
         match Pin::new(incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.waiting = None;
+                // Trailers end here: a server that puts them among the header fields would believe of them what
+                // only the edge may say.
+                if frame.is_trailers() {
+                    this.incoming = None;
+                    return Poll::Ready(None);
+                }
                 if let Some(fate) = &this.fate {
                     fate.0.1.fetch_add(1, Ordering::Relaxed);
                 }

@@ -3,7 +3,7 @@
 //! session ended, the token's time is over, or nothing came for too long.
 
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
+use super::caller::Caller;
 use super::gate::Answering;
 use super::pool::Link;
 
@@ -56,12 +57,25 @@ pub(crate) struct Theirs {
     bounds: Bounds,
     /// Made when something has to be waited for: most bodies come at once.
     waiting: Option<Pin<Box<dyn Future<Output = Broken> + Send>>>,
+    /// What was there already when the head came.
+    first: Option<Polled>,
+    /// Whether something was handed on that may not be written yet.
+    unwritten: bool,
+    /// Why it ends, once what was handed on before is written.
+    broken: Option<Broken>,
+    /// Who reads it, and whether they know its bounds.
+    caller: Option<Caller>,
+    bounded: bool,
 }
 
+/// A piece, an end, or why there is none.
+type Polled = Option<Result<Frame<Bytes>, Broken>>;
+
 /// An answer that was begun for a session which ended since is not broken off, unless it has taken so long.
-const LONG: Duration = Duration::from_secs(5);
+pub(crate) const LONG: Duration = Duration::from_secs(5);
 
 /// What ends a body early.
+#[derive(Clone)]
 pub(crate) struct Bounds {
     pub(crate) begun: Instant,
     pub(crate) idle: Duration,
@@ -74,6 +88,7 @@ pub(crate) struct Bounds {
 }
 
 /// What ends an answer that would not end by itself.
+#[derive(Clone)]
 pub(crate) struct Endless {
     pub(crate) until: Option<Instant>,
     pub(crate) stopping: CancellationToken,
@@ -90,8 +105,20 @@ impl Endless {
 }
 
 impl Bounds {
-    fn wait(&self) -> impl Future<Output = Broken> + Send + 'static {
-        let (idle, deadline) = (self.idle, self.deadline);
+    /// Ends when a body that is waited for must.
+    fn wait(&self) -> impl Future<Output = Broken> + Send + 'static + use<> {
+        let (idle, over) = (self.idle, self.over());
+        async move {
+            tokio::select! {
+                () = tokio::time::sleep(idle) => Broken::Idle,
+                broken = over => broken,
+            }
+        }
+    }
+
+    /// Ends when a body must, whether it is waited for or not.
+    pub(crate) fn over(&self) -> impl Future<Output = Broken> + Send + 'static + use<> {
+        let deadline = self.deadline;
         let closing = self.access.as_ref().map(|access| access.lease.closing());
         let endless = self.endless.as_ref().map(|endless| (endless.until, endless.stopping.clone()));
         let grace = if endless.is_some() { self.begun } else { self.begun + LONG };
@@ -118,7 +145,6 @@ impl Bounds {
                 }
             };
             tokio::select! {
-                () = tokio::time::sleep(idle) => Broken::Idle,
                 () = total => Broken::Total,
                 () = session => Broken::Session,
                 () = endless => Broken::Over,
@@ -129,7 +155,7 @@ impl Bounds {
 
 impl Bounds {
     /// The same, of a body that never has to be waited for.
-    fn passed(&self) -> Option<Broken> {
+    pub(crate) fn passed(&self) -> Option<Broken> {
         let over = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
         let ended = self.access.as_ref().is_some_and(|access| access.lease.check().is_err());
         if ended && (self.endless.is_some() || self.begun.elapsed() >= LONG) {
@@ -148,15 +174,90 @@ impl ResponseBody {
         Self { kind: Kind::Ours(bytes), answering: None }
     }
 
-    /// The upstream's, and the connection that it comes over.
-    pub(crate) fn theirs(incoming: Incoming, link: Option<Link>, bounds: Bounds) -> Self {
-        let theirs = Theirs { incoming, link, bounds, waiting: None };
-        Self { kind: Kind::Theirs(Box::new(theirs)), answering: None }
+    /// The upstream's, and the connection that it comes over; nothing where it broke off before a piece of it
+    /// came, so that the caller can be told in a head of ours.
+    pub(crate) async fn theirs(
+        incoming: Incoming,
+        link: Option<Link>,
+        bounds: Bounds,
+    ) -> Result<Self, Broken> {
+        let mut theirs = Box::new(Theirs {
+            incoming,
+            link,
+            bounds,
+            waiting: None,
+            first: None,
+            unwritten: false,
+            broken: None,
+            caller: Caller::current(),
+            bounded: false,
+        });
+        if !theirs.incoming.is_end_stream() {
+            match poll_fn(|cx| Poll::Ready(theirs.poll(cx))).await {
+                Poll::Ready(Some(Err(broken))) => return Err(broken),
+                Poll::Ready(first) => theirs.first = Some(first),
+                Poll::Pending => {}
+            }
+        }
+        theirs.unwritten = true;
+        // What is there as a whole holds nothing any more but itself.
+        if !theirs.incoming.is_end_stream()
+            && let Some(caller) = &theirs.caller
+        {
+            caller.bound(theirs.bounds.clone());
+            theirs.bounded = true;
+        }
+        Ok(Self { kind: Kind::Theirs(theirs), answering: None })
     }
 }
 
 impl Theirs {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    /// The next piece. Where there is none any more, what was handed on before is written first: who reads it
+    /// sees where it broke off.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
+        let polled = match (self.first.take(), self.broken.take()) {
+            (Some(first), _) => Poll::Ready(first),
+            (None, Some(broken)) => Poll::Ready(Some(Err(broken))),
+            (None, None) => self.poll(cx),
+        };
+        let polled = match polled {
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(self.cut(frame)))),
+            polled => polled,
+        };
+        match polled {
+            Poll::Ready(Some(Err(broken))) if self.unwritten => {
+                (self.broken, self.unwritten) = (Some(broken), false);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => {
+                self.unwritten = polled.is_ready();
+                if let Some(caller) = &self.caller {
+                    match polled.is_ready() {
+                        true => caller.handed_on(),
+                        false => caller.asked(),
+                    }
+                }
+                polled
+            }
+        }
+    }
+
+    /// As much of a piece as its reader is handed at once.
+    fn cut(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let Some(most) = self.caller.as_ref().and_then(Caller::most) else { return frame };
+        match frame.into_data() {
+            Ok(mut data) if data.len() > most => {
+                let piece = data.split_to(most);
+                self.first = Some(Some(Ok(Frame::data(data))));
+                Frame::data(piece)
+            }
+            Ok(data) => Frame::data(data),
+            Err(frame) => frame,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
         let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
         if polled.is_pending()
             && let Some(link) = &mut self.link
@@ -173,6 +274,12 @@ impl Theirs {
                 if let Some(broken) = self.bounds.passed() {
                     self.link = None;
                     return Poll::Ready(Some(Err(broken)));
+                }
+                // The last piece may wait for its reader; the connection need not.
+                if self.incoming.is_end_stream()
+                    && let Some(link) = self.link.take()
+                {
+                    link.give_back();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -201,9 +308,27 @@ impl Theirs {
     }
 }
 
+impl Theirs {
+    /// Of what is still to be handed on.
+    fn size_hint(&self) -> SizeHint {
+        let left = self.incoming.size_hint();
+        let first = match &self.first {
+            Some(Some(Ok(frame))) => frame.data_ref().map_or(0, |data| data.len() as u64),
+            _ => 0,
+        };
+        match left.exact() {
+            Some(left) => SizeHint::with_exact(left + first),
+            None => SizeHint::default(),
+        }
+    }
+}
+
 impl Drop for Theirs {
     /// A body of known length is not asked for its end.
     fn drop(&mut self) {
+        if let Some(caller) = &self.caller {
+            caller.done(self.bounded);
+        }
         if self.incoming.is_end_stream()
             && let Some(link) = self.link.take()
         {
@@ -219,21 +344,23 @@ impl Body for ResponseBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match &mut self.get_mut().kind {
             Kind::Ours(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Theirs(theirs) => theirs.poll(cx),
+            Kind::Theirs(theirs) => theirs.next(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Ours(bytes) => bytes.is_none(),
-            Kind::Theirs(theirs) => theirs.incoming.is_end_stream(),
+            Kind::Theirs(theirs) => {
+                theirs.first.is_none() && theirs.broken.is_none() && theirs.incoming.is_end_stream()
+            }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Ours(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Kind::Theirs(theirs) => theirs.incoming.size_hint(),
+            Kind::Theirs(theirs) => theirs.size_hint(),
         }
     }
 }

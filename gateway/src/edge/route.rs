@@ -10,8 +10,8 @@ use miid_protocol::ClientId;
 use serde::Deserialize;
 
 use super::metrics::RouteMetrics;
-use super::path::PathRule;
-use super::upstream::Wellbeing;
+use super::path::{Match, PathRule};
+use super::upstream::{Verdict, Wellbeing};
 
 /// How much is asked of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -60,13 +60,16 @@ pub(crate) struct Timeouts {
 pub(crate) struct Upstream {
     /// `host:port`
     pub(crate) address: Arc<str>,
-    /// How it has been doing; kept over reloads.
+    /// How it has been doing: one for all routes that lead there, kept over reloads.
     pub(crate) well: Arc<Wellbeing>,
+    /// What it says when it is asked as this route wants: one for all routes that ask it alike.
+    pub(crate) verdict: Arc<Verdict>,
 }
 
 /// How upstreams are asked whether they are well.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Health {
+    pub(crate) protocol: Protocol,
     pub(crate) path: String,
     pub(crate) every: Duration,
 }
@@ -90,6 +93,8 @@ pub(crate) struct Route {
     pub(crate) ask_active: bool,
     pub(crate) store_away: StoreAway,
     pub(crate) pass_authorization: bool,
+    /// Whether the upstream is told in `Forwarded`, too, where a request came from.
+    pub(crate) forwarded: bool,
     pub(crate) max_body: u64,
     pub(crate) retries: u32,
     pub(crate) timeouts: Timeouts,
@@ -119,6 +124,8 @@ pub(crate) enum Missed {
     Path,
     /// Something is, for other methods.
     Method,
+    /// The method is written in small letters: a server behind may take it for the one that is not.
+    SmallLetters,
 }
 
 /// All routes of one moment, those that say more first.
@@ -132,6 +139,10 @@ pub struct Table {
 impl Table {
     pub(crate) fn new(mut routes: Vec<Route>, cache_time: Duration, access_log: bool) -> Self {
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.rank()));
+        let mut known = Known::default();
+        for route in &mut routes {
+            known.share(route);
+        }
         Self { routes: routes.into_iter().map(Arc::new).collect(), cache_time, access_log }
     }
 
@@ -147,35 +158,67 @@ impl Table {
 
     /// Has the upstreams that were there before go on as they were.
     pub(crate) fn carry_over(&mut self, before: &Self) {
-        let known: HashMap<&str, &Arc<Wellbeing>> = before
-            .routes
-            .iter()
-            .flat_map(|route| &route.upstreams)
-            .map(|upstream| (&*upstream.address, &upstream.well))
-            .collect();
+        let mut known = Known::default();
+        for route in &before.routes {
+            known.add(route);
+        }
         for route in self.routes.iter_mut().filter_map(Arc::get_mut) {
-            for upstream in &mut route.upstreams {
-                if let Some(well) = known.get(&*upstream.address) {
-                    upstream.well = (*well).clone();
-                }
-            }
+            known.share(route);
         }
     }
 
     /// A route of this path, for whichever method.
     pub(crate) fn at(&self, path: &str) -> Option<&Arc<Route>> {
-        self.routes.iter().find(|route| route.path.matches(path))
+        self.routes.iter().find(|route| route.path.matches(path) == Match::Yes)
     }
 
-    /// The route of a request, by its normalised path.
+    /// The route of a request, by its normalised path. Where only capitals keep it from one that says more, nothing
+    /// is there: a server behind that does not look at them must not be reached by the way of a weaker route.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Result<&Arc<Route>, Missed> {
+        if method.as_str().bytes().any(|b| b.is_ascii_lowercase()) {
+            return Err(Missed::SmallLetters);
+        }
         let mut missed = Missed::Path;
-        for route in self.routes.iter().filter(|route| route.path.matches(path)) {
-            if route.takes(method) {
-                return Ok(route);
+        for route in &self.routes {
+            match (route.path.matches(path), route.takes(method)) {
+                (Match::No, _) => {}
+                (Match::Yes, true) => return Ok(route),
+                (Match::Yes, false) => missed = Missed::Method,
+                (Match::ButForCapitals, true) => return Err(Missed::Path),
+                (Match::ButForCapitals, false) => {}
             }
-            missed = Missed::Method;
         }
         Err(missed)
+    }
+}
+
+/// How upstreams have been doing, by address and by what they are asked.
+#[derive(Default)]
+struct Known {
+    well: HashMap<Arc<str>, Arc<Wellbeing>>,
+    verdicts: HashMap<(Arc<str>, Health), Arc<Verdict>>,
+}
+
+impl Known {
+    fn add(&mut self, route: &Route) {
+        for upstream in &route.upstreams {
+            self.well.insert(upstream.address.clone(), upstream.well.clone());
+            if let Some(health) = &route.health {
+                self.verdicts.insert((upstream.address.clone(), health.clone()), upstream.verdict.clone());
+            }
+        }
+    }
+
+    /// Has a route's upstreams be what is known under their names; what is not known is from now on.
+    fn share(&mut self, route: &mut Route) {
+        for upstream in &mut route.upstreams {
+            let well = self.well.entry(upstream.address.clone()).or_insert_with(|| upstream.well.clone());
+            upstream.well = well.clone();
+            if let Some(health) = &route.health {
+                let asked = (upstream.address.clone(), health.clone());
+                let verdict = self.verdicts.entry(asked).or_insert_with(|| upstream.verdict.clone());
+                upstream.verdict = verdict.clone();
+            }
+        }
     }
 }

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::Request;
 use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use super::Edge;
-use super::route::{Health, Route, Upstream};
+use super::route::{Health, Protocol, Route, Table, Upstream};
 
 /// Failures in a row before an upstream is left alone …
 const FAILURES: u32 = 5;
@@ -27,17 +27,23 @@ pub(crate) struct Wellbeing {
     begun: Instant,
     /// In milliseconds since `begun`.
     left_alone_until: AtomicU64,
+}
+
+/// What an upstream said when it was asked on purpose; where it is not asked, nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
     sick: AtomicBool,
+}
+
+impl Verdict {
+    fn is_sick(&self) -> bool {
+        self.sick.load(Ordering::Relaxed)
+    }
 }
 
 impl Default for Wellbeing {
     fn default() -> Self {
-        Self {
-            failures: AtomicU32::new(0),
-            begun: Instant::now(),
-            left_alone_until: AtomicU64::new(0),
-            sick: AtomicBool::new(false),
-        }
+        Self { failures: AtomicU32::new(0), begun: Instant::now(), left_alone_until: AtomicU64::new(0) }
     }
 }
 
@@ -66,10 +72,6 @@ impl Wellbeing {
         let until = self.left_alone_until.load(Ordering::Relaxed);
         until != 0 && self.now() < until
     }
-
-    fn is_sick(&self) -> bool {
-        self.sick.load(Ordering::Relaxed)
-    }
 }
 
 impl Route {
@@ -81,7 +83,7 @@ impl Route {
         let usable = || {
             (0..count)
                 .map(move |i| turn.wrapping_add(i) % count)
-                .filter(|i| !tried.contains(i) && !self.upstreams[*i].well.is_sick())
+                .filter(|i| !tried.contains(i) && !self.upstreams[*i].verdict.is_sick())
         };
         let chosen =
             usable().find(|i| !self.upstreams[*i].well.is_left_alone()).or_else(|| usable().next())?;
@@ -89,38 +91,24 @@ impl Route {
     }
 }
 
-/// Asks the upstreams that want to be asked, until it is dropped. One task for each of them, as long as it stands
-/// in the table.
+/// Asks the upstreams that want to be asked, until it is dropped. One task for each of them and each way to ask, as
+/// long as it stands in the table; all routes that want the same share what comes of it.
 pub(crate) async fn watch(edge: Arc<Edge>) {
-    let mut watched: Vec<(String, tokio::task::AbortHandle)> = Vec::new();
+    let mut watched: Vec<(Arc<Verdict>, tokio::task::AbortHandle)> = Vec::new();
     let mut changed = edge.changes();
     loop {
-        let table = edge.table();
-        let wanted: Vec<(String, Upstream, Health)> = table
-            .routes
-            .iter()
-            .filter_map(|route| Some((route, route.health.clone()?)))
-            .flat_map(|(route, health)| {
-                route.upstreams.iter().map(move |upstream| {
-                    let key = format!("{} {} {:?}", upstream.address, health.path, health.every);
-                    (key, upstream.clone(), health.clone())
-                })
-            })
-            .collect();
-        watched.retain(|(key, task)| {
-            let stays = wanted.iter().any(|(wanted, ..)| wanted == key);
+        let wanted = wanted(&edge.table());
+        watched.retain(|(verdict, task)| {
+            let stays = wanted.iter().any(|(upstream, _)| Arc::ptr_eq(&upstream.verdict, verdict));
             if !stays {
                 task.abort();
             }
             stays
         });
-        // Who is not asked any more is not sick for ever.
-        for upstream in table.routes.iter().filter(|r| r.health.is_none()).flat_map(|r| &r.upstreams) {
-            upstream.well.sick.store(false, Ordering::Relaxed);
-        }
-        for (key, upstream, health) in wanted {
-            if !watched.iter().any(|(known, _)| *known == key) {
-                watched.push((key, tokio::spawn(ask_on(upstream, health)).abort_handle()));
+        for (upstream, health) in wanted {
+            if !watched.iter().any(|(known, _)| Arc::ptr_eq(known, &upstream.verdict)) {
+                let verdict = upstream.verdict.clone();
+                watched.push((verdict, tokio::spawn(ask_on(upstream, health)).abort_handle()));
             }
         }
         if changed.changed().await.is_err() {
@@ -132,27 +120,49 @@ pub(crate) async fn watch(edge: Arc<Edge>) {
     }
 }
 
+/// Who is to be asked and how. A verdict stands in a table once for each address and way to ask.
+fn wanted(table: &Table) -> Vec<(Upstream, Health)> {
+    let asking = table.routes.iter().filter_map(|route| Some((route, route.health.as_ref()?)));
+    asking
+        .flat_map(|(route, health)| route.upstreams.iter().map(|upstream| (upstream.clone(), health.clone())))
+        .collect()
+}
+
 async fn ask_on(upstream: Upstream, health: Health) {
     let mut ticks = tokio::time::interval(health.every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let within = health.every.clamp(Duration::from_millis(100), Duration::from_secs(5));
-        let well = matches!(tokio::time::timeout(within, ask(&upstream, &health.path)).await, Ok(Ok(true)));
-        if upstream.well.sick.swap(!well, Ordering::Relaxed) == well {
+        let well = matches!(tokio::time::timeout(within, ask(&upstream, &health)).await, Ok(Ok(true)));
+        if upstream.verdict.sick.swap(!well, Ordering::Relaxed) == well {
             tracing::warn!(upstream = %upstream.address, well, "an upstream's health changed");
         }
     }
 }
 
-async fn ask(upstream: &Upstream, path: &str) -> anyhow::Result<bool> {
-    let socket = TcpStream::connect(&*upstream.address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
-    let request = Request::get(path).header("host", &*upstream.address).body(Empty::<Bytes>::new())?;
-    tokio::select! {
-        answer = sender.send_request(request) => Ok((StatusCode::OK..StatusCode::MULTIPLE_CHOICES).contains(&answer?.status())),
-        ended = connection => { ended?; Ok(false) }
-    }
+async fn ask(upstream: &Upstream, health: &Health) -> anyhow::Result<bool> {
+    let io = TokioIo::new(TcpStream::connect(&*upstream.address).await?);
+    let none = Empty::<Bytes>::new();
+    let status = match health.protocol {
+        Protocol::Http1 => {
+            let (mut sender, connection) = http1::handshake(io).await?;
+            let request = Request::get(&health.path).header("host", &*upstream.address).body(none)?;
+            tokio::select! {
+                answer = sender.send_request(request) => answer?.status(),
+                ended = connection => { ended?; return Ok(false) }
+            }
+        }
+        Protocol::H2c => {
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+            let request = Request::get(format!("http://{}{}", upstream.address, health.path)).body(none)?;
+            tokio::select! {
+                answer = sender.send_request(request) => answer?.status(),
+                ended = connection => { ended?; return Ok(false) }
+            }
+        }
+    };
+    Ok(status.is_success())
 }
 
 #[cfg(test)]
@@ -173,8 +183,54 @@ mod tests {
         assert_eq!(route.choose(&[1]).map(|(i, _)| i), Some(0), "better than none");
         route.upstreams[0].well.answered();
         assert!(chosen().contains(&0));
-        route.upstreams[0].well.sick.store(true, Ordering::Relaxed);
+        route.upstreams[0].verdict.sick.store(true, Ordering::Relaxed);
         assert_eq!(chosen(), [1, 1, 1, 1]);
         assert!(route.choose(&[1]).is_none());
+    }
+    #[test]
+    fn routes_that_ask_one_upstream_alike_share_what_it_says_also_after_a_reload() {
+        let route = |name: &str, more: &str| {
+            format!(
+                "[[edge.route]]\nname=\"{name}\"\nprefix=\"/{name}\"\nkind=\"public\"\nupstreams=[\"http://a:1\"]\n{more}\n"
+            )
+        };
+        let asking = "health_path=\"/healthz\"";
+        let table = |routes: &[String]| {
+            super::super::config::parse(&routes.concat(), std::path::Path::new("x")).expect("routes")
+        };
+        let verdict = |table: &Table, name: &str| {
+            let route = table.routes.iter().find(|route| *route.name == *name).expect("a route");
+            route.upstreams[0].verdict.clone()
+        };
+        let before = table(&[
+            route("one", asking),
+            route("two", asking),
+            route("three", ""),
+            route("four", "health_path=\"/other\""),
+        ]);
+        assert!(Arc::ptr_eq(&verdict(&before, "one"), &verdict(&before, "two")));
+        for other in ["three", "four"] {
+            assert!(
+                !Arc::ptr_eq(&verdict(&before, "one"), &verdict(&before, other)),
+                "{other} does not ask that"
+            );
+        }
+        let wells: Vec<_> = before.routes.iter().map(|route| &route.upstreams[0].well).collect();
+        assert!(
+            wells.iter().all(|well| Arc::ptr_eq(well, wells[0])),
+            "requests tell of the upstream, not of a route"
+        );
+        assert_eq!(wanted(&before).len(), 3);
+
+        let mut after = table(&[route("five", asking), route("two", asking)]);
+        after.carry_over(&before);
+        assert!(Arc::ptr_eq(&verdict(&after, "five"), &verdict(&before, "one")));
+        assert!(Arc::ptr_eq(&verdict(&after, "five"), &verdict(&after, "two")));
+        // Not asked for a while, and asked again: what it said long ago is over.
+        let mut between = table(&[route("one", "")]);
+        between.carry_over(&after);
+        let mut again = table(&[route("one", asking)]);
+        again.carry_over(&between);
+        assert!(!Arc::ptr_eq(&verdict(&again, "one"), &verdict(&after, "five")));
     }
 }

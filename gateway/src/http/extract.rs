@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 
 use super::limits;
 use super::{ApiError, App, Control};
-use crate::store::{Remembered, Service};
+use crate::store::{Remembered, Service, StoreError};
 use crate::verify::HeldProof;
 
 /// Largest body (section 1).
@@ -201,10 +201,26 @@ impl FromRequestParts<App> for Caller {
         let services = app.store.read().await?.services().await?;
         let accepted = services.get(&client_id).filter(|service| service.accepts(secret.hash(), now));
         let service = accepted.cloned().ok_or_else(refused)?;
-        // From now on it is known without looking.
-        app.set_control(Control { services, ring: app.control().ring.clone() });
+        // From now on it is known without looking. Read once more: what stands above may be old by the time it would
+        // be put down. Where that fails, the next one looks again.
+        let _ = app.renew_control(services_again(app, &client_id, &secret)).await;
         Ok(Self(service))
     }
+}
+
+/// Every service, unless somebody else came first and this one is known by now.
+async fn services_again(
+    app: &App,
+    client_id: &ClientId,
+    secret: &Secret<ClientSecret>,
+) -> Result<Option<Control>, StoreError> {
+    let known = app.control();
+    let accepts = |service: &Service| service.accepts(secret.hash(), app.clock.now());
+    if known.services.get(client_id).is_some_and(accepts) {
+        return Ok(None);
+    }
+    let services = app.store.read().await?.services().await?;
+    Ok(Some(Control { services, ring: known.ring.clone() }))
 }
 
 fn basic(parts: &Parts) -> Option<(ClientId, Secret<ClientSecret>)> {

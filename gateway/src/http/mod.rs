@@ -3,11 +3,13 @@
 
 mod challenges;
 mod claims;
+mod control;
 mod decisions;
 mod error;
 mod extract;
 mod limits;
 mod metrics;
+mod opening;
 mod presence;
 mod retirement;
 mod service_lists;
@@ -18,17 +20,18 @@ mod turns;
 mod wallet_lists;
 mod well_known;
 
-use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
 use axum::routing::get;
-use miid_protocol::{ClientId, Issuer, paths};
+use miid_protocol::{Issuer, paths};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use control::Control;
 pub use error::ApiError;
 pub use extract::Peer;
 pub use limits::AddressLimits;
@@ -37,8 +40,9 @@ pub use turns::{Turn, Turns};
 
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::keys::{KeyRing, ServerKeys};
-use crate::store::{Service, Store};
+use crate::keys::ServerKeys;
+use crate::store::{Store, StoreError};
+use control::Current;
 
 /// What every handler is given.
 pub type App = Arc<AppState>;
@@ -63,15 +67,7 @@ pub struct AppState {
     pub proofs: AtomicI64,
     /// Whether no more traffic is wanted.
     pub draining: AtomicBool,
-    control: RwLock<Arc<Control>>,
-}
-
-/// What the command line can change beside a running instance.
-pub struct Control {
-    /// Every relying party.
-    pub services: HashMap<ClientId, Service>,
-    /// The token signing keys.
-    pub ring: Arc<KeyRing>,
+    control: Current<Control>,
 }
 
 impl AppState {
@@ -95,18 +91,21 @@ impl AppState {
             turns: Turns::default(),
             proofs: AtomicI64::new(0),
             draining: AtomicBool::new(false),
-            control: RwLock::new(Arc::new(control)),
+            control: Current::new(control),
         })
     }
 
     /// Services and keys as they are now.
     pub fn control(&self) -> Arc<Control> {
-        self.control.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.control.get()
     }
 
-    /// Replaces them.
-    pub fn set_control(&self, control: Control) {
-        *self.control.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(control);
+    /// Reads them again, when nobody else is reading them; `None` leaves them as they are.
+    pub async fn renew_control(
+        &self,
+        read: impl Future<Output = Result<Option<Control>, StoreError>>,
+    ) -> Result<(), StoreError> {
+        self.control.renew(read).await
     }
 }
 
@@ -131,7 +130,7 @@ struct ApiDoc;
 fn described() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(ApiDoc::openapi())
         // Service
-        .routes(routes!(challenges::create))
+        .routes(routes!(opening::create))
         .routes(routes!(challenges::show))
         .routes(routes!(challenges::withdraw))
         .routes(routes!(streams::service_events))

@@ -12,11 +12,12 @@ use miid_protocol::{ErrorCode, Problem};
 
 use super::extract::{Body, Caller};
 use super::{ApiError, App};
-use crate::store::{Present, Reported};
+use crate::store::{Present, Reported, Reporting};
 
 /// Say which sessions are connected
 #[utoipa::path(put, path = "/v1/service/presence", tag = "service", request_body = PresenceReport,
-    responses((status = 200, body = PresenceAnswer), (status = 400, body = Problem), (status = 401, body = Problem)))]
+    responses((status = 200, body = PresenceAnswer), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 503, body = Problem, description = "Too many instances of this service report")))]
 pub(super) async fn report(
     State(app): State<App>,
     Caller(service): Caller,
@@ -36,17 +37,24 @@ pub(super) async fn report(
     let report = Reported {
         client_id: service.client_id,
         holder: sent.holder,
+        seq: sent.seq,
         reset: sent.reset,
         opened: sent.opened,
         closed: sent.closed,
     };
-    let known = app
+    let outcome = app
         .store
         .write("presence", move |tx| {
             let report = report.clone();
             Box::pin(async move { tx.report_presence(&report).await })
         })
         .await?;
+    let known = match outcome {
+        Reporting::Taken => true,
+        Reporting::Unknown => false,
+        // Those that are not heard of any more make room by then.
+        Reporting::TooMany => return Err(ApiError::new(ErrorCode::Busy).retry_after_s(PRESENCE_TTL_S)),
+    };
     Ok(Json(PresenceAnswer { known, ttl_s: PRESENCE_TTL_S }))
 }
 
@@ -61,21 +69,28 @@ pub(super) async fn active(
 ) -> Result<Response, ApiError> {
     let asked: AskActive = body.json_or_form()?;
     let now = app.clock.now();
-    let (lives, present) = match (&asked.token, &asked.sub) {
-        (Some(token), None) => {
-            let session = app.session_of_token(&service.client_id, token).await?;
-            match session.filter(|session| session.is_live(now)) {
-                None => (false, None),
-                Some(session) => {
-                    let mut reader = app.store.read().await?;
-                    (true, reader.presence_of_session(&service.client_id, session.id, now).await?)
-                }
-            }
+    let session = match (&asked.token, asked.session_id, &asked.sub) {
+        (Some(token), None, None) => app.session_of_token(&service.client_id, token).await?,
+        (None, Some(id), None) => app.store.read().await?.session(id).await?,
+        (None, None, Some(sub)) => {
+            let mut reader = app.store.read().await?;
+            let (lives, present) = reader.presence_of_person(&service.client_id, sub, now).await?;
+            return Ok(answer(lives, present));
         }
-        (None, Some(sub)) => app.store.read().await?.presence_of_person(&service.client_id, sub, now).await?,
-        _ => return Err(ApiError::detail(ErrorCode::InvalidRequest, "exactly one of token and sub")),
+        _ => {
+            let why = "exactly one of token, session_id and sub";
+            return Err(ApiError::detail(ErrorCode::InvalidRequest, why));
+        }
     };
-    Ok(([(CACHE_CONTROL, "no-store")], Json(activity(lives, present))).into_response())
+    // Another service's looks like none.
+    let session = session.filter(|session| session.client_id == service.client_id && session.is_live(now));
+    let Some(session) = session else { return Ok(answer(false, None)) };
+    let mut reader = app.store.read().await?;
+    Ok(answer(true, reader.presence_of_session(&service.client_id, session.id, now).await?))
+}
+
+fn answer(lives: bool, present: Option<Present>) -> Response {
+    ([(CACHE_CONTROL, "no-store")], Json(activity(lives, present))).into_response()
 }
 
 fn activity(lives: bool, present: Option<Present>) -> Activity {

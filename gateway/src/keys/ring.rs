@@ -60,13 +60,14 @@ struct Key {
 /// The keys of one moment's rows.
 pub struct KeyRing {
     keys: Vec<Key>,
-    access_ttl: Lifetime,
+    /// What no access token outlives.
+    longest_token: Lifetime,
     issuer: Issuer,
 }
 
 impl KeyRing {
     /// From the rows; retired ones stay out.
-    pub fn new(keys: &ServerKeys, mut rows: Vec<KeyRow>, issuer: &Issuer, access_ttl: Lifetime) -> Self {
+    pub fn new(keys: &ServerKeys, mut rows: Vec<KeyRow>, issuer: &Issuer, longest_token: Lifetime) -> Self {
         install_provider();
         rows.sort_by_key(|row| row.active_from);
         let successors: Vec<Option<Timestamp>> =
@@ -88,7 +89,7 @@ impl KeyRing {
                 }
             })
             .collect();
-        Self { keys, access_ttl, issuer: issuer.clone() }
+        Self { keys, longest_token, issuer: issuer.clone() }
     }
 
     /// Signs an access token; `None` only where every key was retired.
@@ -139,7 +140,7 @@ impl KeyRing {
         if claims.iss != self.issuer.as_str() {
             return Err(TokenFault::Issuer);
         }
-        let longest = self.access_ttl.max(LONGEST_TOKEN).seconds();
+        let longest = self.longest_token.max(LONGEST_TOKEN).seconds();
         let (now_s, skew) = (now.seconds(), 60);
         if claims.iat > now_s + skew || claims.exp <= claims.iat || claims.exp - claims.iat > longest {
             return Err(TokenFault::Malformed);
@@ -203,7 +204,7 @@ impl KeyRing {
     /// Next, current, and those whose last token may still be live.
     fn published(&self, now: Timestamp) -> impl Iterator<Item = &Key> {
         self.keys.iter().filter(move |key| {
-            let last = key.relieved_at.map(|at| at.plus(self.access_ttl).plus(PREVIOUS_KEY_TAIL));
+            let last = key.relieved_at.map(|at| at.plus(self.longest_token).plus(PREVIOUS_KEY_TAIL));
             last.is_none_or(|last| now < last)
         })
     }

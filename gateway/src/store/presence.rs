@@ -15,12 +15,25 @@ pub struct Reported {
     pub client_id: ClientId,
     /// Which.
     pub holder: String,
+    /// Which of its reports: they grow.
+    pub seq: i64,
     /// Everything earlier is over.
     pub reset: bool,
     /// Connected since now.
     pub opened: Vec<SessionId>,
     /// Not any more.
     pub closed: Vec<SessionId>,
+}
+
+/// What came of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reporting {
+    /// It counts.
+    Taken,
+    /// The instance is not known any more and does not begin anew, or has said something later: nothing changed.
+    Unknown,
+    /// So many instances of this service report already that there is no room for another.
+    TooMany,
 }
 
 /// A session that is connected.
@@ -34,38 +47,49 @@ pub struct Present {
 
 /// Rows per sweep.
 const BATCH: i64 = 200;
+/// Instances of one service that report at once.
+const HOLDERS: i64 = 256;
+/// How long it is known what an instance said last, when it is not heard of any more: longer than any of its reports
+/// may be on its way, so that none of them counts afterwards.
+const REMEMBERED: Lifetime = Lifetime::from_secs(600);
 
 impl Tx {
-    /// Takes a report. False where the instance is not known any more and does not begin anew: nothing changes
-    /// then.
-    pub async fn report_presence(&mut self, report: &Reported) -> Result<bool, StoreError> {
+    /// Takes a report, unless it comes too late. Whoever sent it may have given up on it long ago, and what it says
+    /// was opened may be closed by now.
+    pub async fn report_presence(&mut self, report: &Reported) -> Result<Reporting, StoreError> {
         let (now, holder, client_id) = (self.now, report.holder.as_str(), report.client_id.as_str());
         self.lock(&format!("presence:{holder}")).await?;
-        let mut conn = self.conn();
-        let known = conn
+        let known = self
+            .conn()
             .optional(
                 "-- presence_holder
-                 SELECT client_id, expires_at FROM presence_holders WHERE holder = $1",
+                 SELECT client_id, expires_at, seq FROM presence_holders WHERE holder = $1",
                 values![holder],
             )
             .await?;
         let lives = match known {
-            Some(row) if row.text(0)? != client_id => return Ok(false),
+            Some(row) if row.text(0)? != client_id || report.seq <= row.int(2)? => {
+                return Ok(Reporting::Unknown);
+            }
             Some(row) => row.int(1)? > now.millis(),
             None => false,
         };
         if !lives && !report.reset {
-            return Ok(false);
+            return Ok(Reporting::Unknown);
         }
+        if !lives && !self.has_room_for_a_holder(client_id).await? {
+            return Ok(Reporting::TooMany);
+        }
+        let mut conn = self.conn();
         if report.reset {
             conn.execute("-- presence_reset\nDELETE FROM presence WHERE holder = $1", values![holder])
                 .await?;
         }
         conn.execute(
             "-- presence_renew
-             INSERT INTO presence_holders (holder, client_id, expires_at) VALUES ($1, $2, $3)
-             ON CONFLICT (holder) DO UPDATE SET expires_at = $3",
-            values![holder, client_id, now.plus(Lifetime::from_secs(PRESENCE_TTL_S))],
+             INSERT INTO presence_holders (holder, client_id, seq, expires_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (holder) DO UPDATE SET seq = $3, expires_at = $4",
+            values![holder, client_id, report.seq, now.plus(Lifetime::from_secs(PRESENCE_TTL_S))],
         )
         .await?;
         for session in &report.closed {
@@ -87,7 +111,21 @@ impl Tx {
             )
             .await?;
         }
-        Ok(true)
+        Ok(Reporting::Taken)
+    }
+
+    async fn has_room_for_a_holder(&mut self, client_id: &str) -> Result<bool, StoreError> {
+        self.lock(&format!("presence-of:{client_id}")).await?;
+        let now = self.now;
+        let row = self
+            .conn()
+            .one(
+                "-- presence_holders_of_service
+                 SELECT count(*) FROM presence_holders WHERE client_id = $1 AND expires_at > $2",
+                values![client_id, now],
+            )
+            .await?;
+        Ok(row.int(0)? < HOLDERS)
     }
 }
 
@@ -188,7 +226,7 @@ impl Store {
                      DELETE FROM presence_holders WHERE holder IN
                          (SELECT h.holder FROM presence_holders h LEFT JOIN presence p ON p.holder = h.holder
                           WHERE h.expires_at < $1 AND p.holder IS NULL LIMIT $2)",
-                    values![now, BATCH],
+                    values![now.millis() - REMEMBERED.millis(), BATCH],
                 )
                 .await?;
                 Ok(())

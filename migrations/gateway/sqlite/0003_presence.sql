@@ -3,8 +3,10 @@
 CREATE TABLE presence_holders (
     holder     TEXT PRIMARY KEY,       -- random, the instance's own
     client_id  TEXT NOT NULL,
+    seq        BIGINT NOT NULL,        -- of its last report: one that comes late changes nothing
     expires_at BIGINT NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX presence_holders_of_service ON presence_holders (client_id);
 CREATE TABLE presence (
     session_id TEXT NOT NULL,
     holder     TEXT NOT NULL,
