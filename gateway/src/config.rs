@@ -97,6 +97,9 @@ pub struct Lifetimes {
     /// An access token is valid
     #[arg(long, env = "MIID_GATEWAY_ACCESS_TTL", default_value = "10m", value_name = "TIME")]
     pub access_ttl: Lifetime,
+    /// The access token of a step-up is valid
+    #[arg(long, env = "MIID_GATEWAY_STEP_UP_TTL", default_value = "5m", value_name = "TIME")]
+    pub step_up_ttl: Lifetime,
     /// A session lives without a refresh
     #[arg(long, env = "MIID_GATEWAY_REFRESH_IDLE", default_value = "30d", value_name = "TIME")]
     pub refresh_idle: Lifetime,
@@ -120,6 +123,13 @@ pub struct Lifetimes {
     pub stream_max_age: Lifetime,
 }
 
+impl Lifetimes {
+    /// What no access token outlives, of a step-up or not.
+    pub fn longest_token(&self) -> Lifetime {
+        self.access_ttl.max(self.step_up_ttl)
+    }
+}
+
 /// How much there may be of everything that grows.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Bounds")]
@@ -133,6 +143,9 @@ pub struct Bounds {
     /// Pending challenges per person, over all services; and as many links that the person has claimed
     #[arg(long, env = "MIID_GATEWAY_PENDING_PER_PERSON", default_value_t = 10, value_name = "N")]
     pub pending_per_person: i64,
+    /// Pending step-ups per session
+    #[arg(long, env = "MIID_GATEWAY_PENDING_PER_SESSION", default_value_t = 3, value_name = "N")]
+    pub pending_per_session: i64,
     /// Wallet requests per second from one address
     #[arg(long, env = "MIID_GATEWAY_REQUESTS_PER_ADDRESS", default_value_t = 200, value_name = "N")]
     pub requests_per_address: u32,
@@ -188,6 +201,7 @@ impl Settings {
             unknown_browsers: self.bounds.pending_per_hint,
             known_browsers: self.bounds.pending_per_known,
             person: self.bounds.pending_per_person,
+            session: self.bounds.pending_per_session,
         }
     }
 

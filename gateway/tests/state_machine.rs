@@ -1,15 +1,16 @@
-//! Random steps over a model of one challenge, addressed or linked: never two winners, never an event without
+//! Random steps over a model of one challenge, addressed or linked, of a sign-in or a step-up: never two winners, never an event without
 //! its change, never a state outside the diagram of section 3, never a dead code that lives again, never a second
-//! wallet that has it.
+//! wallet that has it, never a step-up that makes a session, is another person's or outlives the session it is for.
 
 use std::collections::HashSet;
 
 use miid_gateway::domain::challenge::{Approve, Redeem};
-use miid_gateway::domain::{Challenge, Refusal, State, Step};
+use miid_gateway::domain::{Challenge, Refusal, State, Step, StepUp};
 use miid_gateway::keys::ServerKeys;
 use miid_gateway::verify::Received;
+use miid_protocol::events::{ServiceEvent, WalletEvent};
 use miid_protocol::request::{ServiceName, SignInRequest};
-use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, ExpireReason, Risk};
+use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, EndReason, ExpireReason, Risk};
 use miid_protocol::statement::{self, Decision, Signed};
 use miid_protocol::{ChallengeId, ClientId, Did, Issuer, SessionId, SigningKey, Timestamp};
 use proptest::prelude::*;
@@ -33,6 +34,8 @@ enum Act {
     ClaimByAnother,
     ReturnInAnotherBrowser,
     Retire,
+    RefreshTheSession,
+    EndTheSession,
     Wait(i64),
 }
 
@@ -51,6 +54,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::ClaimByAnother),
         1 => Just(Act::ReturnInAnotherBrowser),
         1 => Just(Act::Retire),
+        2 => Just(Act::RefreshTheSession),
+        1 => Just(Act::EndTheSession),
         4 => (0..150_000i64).prop_map(Act::Wait),
     ]
 }
@@ -64,10 +69,19 @@ struct World {
     text: String,
     now: Timestamp,
     jti: u32,
+    /// Until when the session of a step-up lives; a long time where there is none.
+    session_until: Timestamp,
+}
+
+/// How long a session lives without a refresh, here.
+const IDLE_MS: i64 = 400_000;
+
+fn session_id() -> SessionId {
+    SessionId::parse("0198e0a0-0000-7000-8000-00000000000b").expect("id")
 }
 
 impl World {
-    fn new(linked: bool) -> (Self, Challenge) {
+    fn new(linked: bool, step_up: bool) -> (Self, Challenge) {
         let binding = if linked { Binding::Linked } else { Binding::Addressed };
         let key = SigningKey::from_bytes(&[3; 32]);
         let did = Did::of(&key.verifying_key());
@@ -82,7 +96,8 @@ impl World {
             binding_message: "Sign in".into(),
             scopes: vec!["profile".into()],
             claims: vec![],
-            risk: Risk::Normal,
+            risk: if step_up { Risk::StepUp } else { Risk::Normal },
+            step_up_session: step_up.then(session_id),
             user_agent: None,
             ip: None,
             code_challenge: String::new(),
@@ -98,6 +113,11 @@ impl World {
             hint_key: String::new(),
             person_key: String::new(),
             known_browser: false,
+            step_up: step_up.then(|| StepUp {
+                session_id: session_id(),
+                did: Some(did.clone()),
+                session_until: Timestamp::from_millis(now.millis() + IDLE_MS),
+            }),
             binding,
             return_url: linked.then(|| "https://shop.example/return".into()),
             nonce: "n".into(),
@@ -111,7 +131,21 @@ impl World {
         };
         let issuer = Issuer::parse("http://127.0.0.1:1").expect("issuer");
         let keys = ServerKeys::new(Zeroizing::new([9; 32]));
-        (Self { key, did, issuer, keys, request, text, now, jti: 0 }, challenge)
+        let session_until = Timestamp::from_millis(now.millis() + IDLE_MS);
+        (Self { key, did, issuer, keys, request, text, now, jti: 0, session_until }, challenge)
+    }
+
+    /// A challenge as it would be read now: its session's row is read with it.
+    fn read(&self, challenge: &Challenge) -> Challenge {
+        let mut read = challenge.clone();
+        if let Some(step_up) = &mut read.step_up {
+            step_up.session_until = self.session_until;
+        }
+        read
+    }
+
+    fn session_is_over(&self, challenge: &Challenge) -> bool {
+        challenge.step_up.is_some() && self.session_until <= self.now
     }
 
     fn signed(&mut self, decision: Decision<'_>) -> Signed {
@@ -158,6 +192,7 @@ impl World {
     }
 
     fn step(&mut self, challenge: &Challenge, act: Act) -> Option<Step> {
+        let challenge = &self.read(challenge);
         let (text, request) = (self.text.clone(), self.request.clone());
         // What is another's, or nobody's yet, the store does not even find for this wallet.
         let own = challenge.did.as_ref() == Some(&self.did);
@@ -182,11 +217,22 @@ impl World {
             Act::Replace => challenge.replace(self.now),
             Act::Sweep => challenge.lapse(self.now),
             Act::Redeem => match challenge.redeem(self.now) {
-                Redeem::First(redeemable) => {
+                Redeem::SignIn(redeemable) => {
+                    assert!(challenge.step_up.is_none(), "a step-up's code makes no session");
                     let id = SessionId::parse("0198e0a0-0000-7000-8000-00000000000a").expect("id");
                     Some(redeemable.activate(id, "sub", self.now))
                 }
-                Redeem::Again(_) | Redeem::Dead => None,
+                Redeem::StepUp(confirmed) => {
+                    assert_eq!(Some(confirmed.session_id()), self.request.step_up_session);
+                    assert!(!self.session_is_over(challenge));
+                    assert_eq!(confirmed.approved_at(), challenge.changed_at);
+                    Some(confirmed.spend(self.now))
+                }
+                Redeem::Again(again) => {
+                    assert!(challenge.step_up.is_none() || again == session_id(), "it ends what it was for");
+                    None
+                }
+                Redeem::Dead => None,
             },
             // Only the code of the last approval counts; the earlier ones are others.
             Act::RedeemAnOldCode => {
@@ -202,6 +248,10 @@ impl World {
             Act::ClaimByAnother if challenge.binding == Binding::Linked => {
                 let another = Did::of(&SigningKey::from_bytes(&[4; 32]).verifying_key());
                 let claimed = challenge.claim(&another, "another", self.now);
+                if challenge.step_up.is_some() {
+                    assert_eq!(claimed.err(), Some(Refusal::AnotherPerson));
+                    return None;
+                }
                 if own {
                     assert_eq!(claimed.err(), Some(Refusal::AlreadyClaimed));
                     return None;
@@ -226,6 +276,19 @@ impl World {
                 let retirement = self.received().retirement(&signed).expect("a good statement");
                 let step = challenge.retire(&retirement, self.now);
                 assert!(step.is_some() != status(&challenge.state).is_final(), "it ends whatever is open");
+                step
+            }
+            Act::RefreshTheSession => {
+                if !self.session_is_over(challenge) {
+                    self.session_until = Timestamp::from_millis(self.now.millis() + IDLE_MS);
+                }
+                None
+            }
+            Act::EndTheSession => {
+                self.session_until = self.session_until.min(self.now);
+                let step = self.read(challenge).end_with_session(self.now);
+                let open = challenge.step_up.is_some() && !status(&challenge.state).is_final();
+                assert_eq!(step.is_some(), open, "it ends what is open of its own, and nothing else");
                 step
             }
             Act::Wait(ms) => {
@@ -264,11 +327,11 @@ proptest! {
 
     #[test]
     fn every_walk_stays_inside_the_diagram(
-        linked in any::<bool>(),
+        (linked, step_up) in any::<(bool, bool)>(),
         acts in prop::collection::vec((act(), act()), 1..24),
     ) {
-        let (mut world, mut challenge) = World::new(linked);
-        let mut sessions = 0;
+        let (mut world, mut challenge) = World::new(linked, step_up);
+        let mut exchanged = 0;
         let mut codes = HashSet::new();
         for (one, other) in acts {
             // Two see the same challenge and act at the same moment; the compare-and-set lets one win.
@@ -290,14 +353,32 @@ proptest! {
                     let response_code = world.keys.response_code(step.next.id, step.next.approvals);
                     prop_assert!(codes.insert(response_code.hash().to_text()), "and a response code");
                 }
-                if matches!(step.next.state, State::Active(_)) {
-                    sessions += 1;
+                if let State::Active(active) = &step.next.state {
+                    exchanged += 1;
+                    prop_assert_eq!(step_up, active.session_id == session_id());
                 }
+                prop_assert_eq!(
+                    matches!(step.wallet, Some(WalletEvent::SessionCreated(_))),
+                    !step_up && matches!(step.next.state, State::Active(_)),
+                );
+                prop_assert_eq!(
+                    matches!(step.service, Some(ServiceEvent::ChallengeExchanged(_))),
+                    step_up && matches!(step.next.state, State::Active(_)),
+                );
                 challenge = step.next;
             }
             prop_assert!(winners <= 1, "two that race have one winner");
-            prop_assert!(sessions <= 1, "one challenge makes one session");
-            let (standing, _) = challenge.standing(world.now);
+            prop_assert!(exchanged <= 1, "one challenge is exchanged once");
+            challenge = world.read(&challenge);
+            let (standing, reason) = challenge.standing(world.now);
+            if world.session_is_over(&challenge) {
+                prop_assert!(standing.is_final(), "a step-up does not outlive its session");
+                prop_assert!(matches!(challenge.redeem(world.now), Redeem::Again(_) | Redeem::Dead));
+            }
+            prop_assert!(
+                step_up || reason != Some(EndReason::Expired(ExpireReason::SessionEnded)),
+                "a sign-in is for no session"
+            );
             if world.now >= challenge.expires_at {
                 prop_assert!(standing != ChallengeStatus::Pending, "past its deadline it counts as expired");
             }
@@ -312,8 +393,11 @@ proptest! {
     }
 
     #[test]
-    fn what_is_over_stays_over(linked in any::<bool>(), acts in prop::collection::vec(act(), 1..40)) {
-        let (mut world, mut challenge) = World::new(linked);
+    fn what_is_over_stays_over(
+        (linked, step_up) in any::<(bool, bool)>(),
+        acts in prop::collection::vec(act(), 1..40),
+    ) {
+        let (mut world, mut challenge) = World::new(linked, step_up);
         let mut over: Option<State> = None;
         for act in acts {
             if let Some(step) = world.step(&challenge, act) {

@@ -109,6 +109,10 @@ pub struct SessionInfo {
     /// At the latest.
     #[cfg_attr(feature = "typescript", ts(as = "String"))]
     pub expires_at: Timestamp,
+    /// Until when the person's last step-up counts, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional, as = "Option<String>"))]
+    pub stepped_up_until: Option<Timestamp>,
 }
 
 /// The data of `force_logout` on `GET /session/stream`.

@@ -62,6 +62,8 @@ event_enum! {
         ApprovalCancelled(ChallengeAt) "approval_cancelled",
         /// The service made a session of it.
         SessionCreated(SessionCreated) "session_created",
+        /// The service has what a step-up was for; its session goes on.
+        ChallengeExchanged(ChallengeExchanged) "challenge_exchanged",
         /// A session ended.
         SessionRevoked(SessionRevoked) "session_revoked",
         /// The position asked for is not in the log: read the lists.
@@ -84,6 +86,8 @@ event_enum! {
         ApprovalCancelled(ChallengeAt) "approval_cancelled",
         /// An exchange made a session.
         SessionCreated(SessionCreated) "session_created",
+        /// An exchange gave the token of a step-up.
+        ChallengeExchanged(ChallengeExchanged) "challenge_exchanged",
         /// A session ended: its cookies and sockets must, too.
         SessionRevoked(SessionRevoked) "session_revoked",
         /// The position asked for is not in the log: read the lists.
@@ -157,6 +161,17 @@ pub struct SessionCreated {
     pub session_id: SessionId,
     /// The person, at this service.
     pub sub: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Data of `challenge_exchanged`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChallengeExchanged {
+    /// The step-up.
+    pub challenge_id: ChallengeId,
+    /// The session that it was for.
+    pub session_id: SessionId,
     /// When.
     pub at: Timestamp,
 }

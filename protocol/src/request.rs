@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ChallengeId, ClientId};
+use crate::ids::{ChallengeId, ClientId, SessionId};
 use crate::jws;
 use crate::service::{Binding, Risk};
 use crate::time::Timestamp;
@@ -37,6 +37,9 @@ pub struct SignInRequest {
     pub claims: Vec<String>,
     /// Sign-in or step-up.
     pub risk: Risk,
+    /// The session that a step-up is for; a sign-in names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_up_session: Option<SessionId>,
     /// The browser, as the service saw it.
     pub user_agent: Option<String>,
     /// The browser's address, as the service saw it.

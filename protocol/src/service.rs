@@ -42,7 +42,7 @@ pub enum ChallengeStatus {
     Pending,
     /// The person said yes; the code waits to be exchanged.
     Approved,
-    /// Exchanged: there is a session.
+    /// Exchanged: there is a session, or a step-up of one.
     Active,
     /// There was a session.
     Revoked,
@@ -117,6 +117,8 @@ reasons! {
         Withdrawn "withdrawn",
         /// The approval came back through another browser.
         OtherBrowser "other_browser",
+        /// The session that a step-up was for ended.
+        SessionEnded "session_ended",
     }
 }
 reasons! {
@@ -173,13 +175,13 @@ pub struct CreateChallenge {
     /// Registered, byte for byte; linked only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_url: Option<String>,
-    /// From the service's allowed list.
+    /// From the service's allowed list; of a step-up from the session's, all of which are meant where there are none.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// Names of what the service wants to know.
+    /// Names of what the service wants to know; none for a step-up.
     #[serde(default)]
     pub claims: Vec<String>,
-    /// The service's own words, at most 140 characters.
+    /// The service's own words, at most 140 characters; a step-up must have them, they say what it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding_message: Option<String>,
     /// PKCE (RFC 7636), base64url(SHA-256(verifier)).
@@ -189,7 +191,7 @@ pub struct CreateChallenge {
     /// Sign-in or step-up.
     #[serde(default)]
     pub risk: Risk,
-    /// The session that a step-up is for.
+    /// The session that a step-up is for, one of this service's that lives; with a step-up and nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub step_up_session: Option<SessionId>,
@@ -340,8 +342,9 @@ pub struct TokenResponse {
     pub token_type: String,
     /// Seconds.
     pub expires_in: i64,
-    /// For the next one.
-    pub refresh_token: String,
+    /// For the next one; absent after a step-up, which leaves the session's own as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
     /// The session.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub session_id: SessionId,
@@ -363,7 +366,16 @@ pub struct TokenResponse {
     pub claims_verified: bool,
     /// The signed approval.
     pub statement: String,
+    /// [`ACR_STEP_UP`] after a step-up, as in the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// NumericDate of the step-up's approval, as in the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
 }
+
+/// What `acr` says of a token that the person approved for itself.
+pub const ACR_STEP_UP: &str = "step_up";
 
 /// `POST /v1/token/introspect` and `/v1/token/revoke`, as JSON or as a form.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -411,6 +423,12 @@ pub struct Introspection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub sid: Option<SessionId>,
+    /// [`ACR_STEP_UP`] of an access token that a step-up gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// NumericDate of that step-up's approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
 }
 
 /// `GET /v1/userinfo`.
@@ -431,6 +449,8 @@ pub struct UserInfo {
 pub struct PresenceReport {
     /// The instance: 16 to 64 of a-z A-Z 0-9 _ -, random at each start.
     pub holder: String,
+    /// Larger than in every report of this instance before: one that is late changes nothing any more.
+    pub seq: i64,
     /// Whether what this instance said before is over: what is opened here is all there is.
     #[serde(default)]
     pub reset: bool,
@@ -453,20 +473,24 @@ pub const PRESENCE_TTL_S: i64 = 15;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PresenceAnswer {
-    /// False where nothing earlier of it is known any more: nothing was changed, and all of it must be said
-    /// again, with `reset`.
+    /// False where nothing earlier of it is known any more, or something later is: nothing was changed, and all of
+    /// it must be said again, with `reset`.
     pub known: bool,
     /// Report again within so many seconds, changes or not.
     pub ttl_s: i64,
 }
 
-/// `POST /v1/sessions/active`: exactly one of both.
+/// `POST /v1/sessions/active`: exactly one of them.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AskActive {
     /// An access token of this service: its session must be connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// A session of this service, as an upstream of the edge knows it: that one must be connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub session_id: Option<SessionId>,
     /// The person, at this service: any session of theirs may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,

@@ -3,7 +3,7 @@
 export type Binding = "addressed" | "linked";
 export type ChallengeStatus = "pending" | "approved" | "active" | "revoked" | "denied" | "expired";
 export type DenyReason = "declined" | "not_me" | "wrong_match_code";
-export type ExpireReason = "timeout" | "code_timeout" | "replaced" | "withdrawn" | "other_browser";
+export type ExpireReason = "timeout" | "code_timeout" | "replaced" | "withdrawn" | "other_browser" | "session_ended";
 export type EndReason = DenyReason | ExpireReason;
 export type RevokeReason = "user" | "service" | "superseded" | "refresh_reuse" | "code_reuse" | "expired" | "retired" | "admin";
 export type StartRequest = { 
@@ -114,7 +114,11 @@ created_at: string,
 /**
  * At the latest.
  */
-expires_at: string, };
+expires_at: string, 
+/**
+ * Until when the person's last step-up counts, where there was one.
+ */
+stepped_up_until?: string, };
 export type ForceLogout = { 
 /**
  * Why the session ended.

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{open, print};
 use crate::clock;
 use crate::config::Place;
-use crate::store::{BindingRule, Service, ServiceChange, SessionPolicy, Store};
+use crate::store::{BindingRule, Service, ServiceChange, SessionPolicy, StepUpRule, Store};
 
 /// What to do with a service.
 #[derive(Debug, Subcommand)]
@@ -34,6 +34,9 @@ pub enum ServiceCommand {
         /// Ways of signing in that it accepts
         #[arg(long, value_enum, default_value = "any")]
         binding: BindingRule,
+        /// Ways in which it may ask for a step-up, of those that it accepts
+        #[arg(long, value_enum, default_value = "linked")]
+        step_up: StepUpRule,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -111,6 +114,9 @@ pub struct Changes {
     /// Ways of signing in that it accepts
     #[arg(long, value_enum)]
     binding: Option<BindingRule>,
+    /// Ways in which it may ask for a step-up, of those that it accepts
+    #[arg(long, value_enum)]
+    step_up: Option<StepUpRule>,
 }
 
 impl Changes {
@@ -122,11 +128,12 @@ impl Changes {
             scopes: self.scopes,
             session_policy: self.session_policy,
             binding: self.binding,
+            step_up: self.step_up,
         };
         if change == ServiceChange::default() {
             bail!(
-                "nothing to change; say what: --name, --return-url, --add-return-url, --scopes, --session-policy \
-                 or --binding"
+                "nothing to change; say what: --name, --return-url, --add-return-url, --scopes, --session-policy, \
+                 --binding or --step-up"
             );
         }
         change.name.as_deref().map_or(Ok(()), check_name)?;
@@ -147,6 +154,7 @@ pub async fn service(command: ServiceCommand) -> anyhow::Result<()> {
             scopes,
             session_policy,
             binding,
+            step_up,
             json,
             place,
         } => {
@@ -164,6 +172,7 @@ pub async fn service(command: ServiceCommand) -> anyhow::Result<()> {
                 scopes,
                 session_policy,
                 binding,
+                step_up,
                 created_at: store.clock().now(),
             };
             let added = store
@@ -213,11 +222,12 @@ async fn list_services(store: &Store, as_json: bool) -> anyhow::Result<()> {
     }
     for s in services {
         print(&format!(
-            "{:<24} {}  (sessions: {}, binding: {}, scopes: {})",
+            "{:<24} {}  (sessions: {}, binding: {}, step-up: {}, scopes: {})",
             s.client_id.as_str(),
             s.name,
             s.session_policy.as_str(),
             s.binding.as_str(),
+            s.step_up.as_str(),
             s.scopes.join(" ")
         ))?;
     }
@@ -227,7 +237,8 @@ async fn list_services(store: &Store, as_json: bool) -> anyhow::Result<()> {
 fn in_json(s: &Service) -> serde_json::Value {
     json!({
         "client_id": s.client_id, "name": s.name, "return_urls": s.return_urls, "scopes": s.scopes,
-        "session_policy": s.session_policy.as_str(), "binding": s.binding.as_str(), "created_at": s.created_at,
+        "session_policy": s.session_policy.as_str(), "binding": s.binding.as_str(), "step_up": s.step_up.as_str(),
+        "created_at": s.created_at,
     })
 }
 
@@ -257,7 +268,8 @@ async fn update_service(
     }
     print(&format!("scopes          {}", service.scopes.join(" ")))?;
     print(&format!("session_policy  {}", service.session_policy.as_str()))?;
-    print(&format!("binding         {}", service.binding.as_str()))
+    print(&format!("binding         {}", service.binding.as_str()))?;
+    print(&format!("step_up         {}", service.step_up.as_str()))
 }
 
 async fn remove_service(store: &Store, client_id: ClientId) -> anyhow::Result<()> {

@@ -1,12 +1,15 @@
-//! A request to sign in and its states:
+//! A request to sign in, or to confirm something, and its states:
 //! `Pending → Approved → Active`, `Pending → Denied | Expired`, `Approved → Pending | Expired`.
+//!
+//! A step-up goes the same way, for a session that is there already: only that session's person answers it, its exchange
+//! makes no session, and it is over when the session is.
 //!
 //! A linked one is pending for nobody until a wallet claims it; that is no other state, since nothing but who may
 //! answer changes.
 
 use miid_protocol::events::{
-    ChallengeAt, ChallengeCreated, ChallengeDenied, ChallengeExpired, ChallengeVerified, ServiceEvent,
-    SessionCreated, WalletEvent,
+    ChallengeAt, ChallengeCreated, ChallengeDenied, ChallengeExchanged, ChallengeExpired, ChallengeVerified,
+    ServiceEvent, SessionCreated, WalletEvent,
 };
 use miid_protocol::request::SignInRequest;
 use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, EndReason, ExpireReason};
@@ -31,6 +34,8 @@ pub struct Challenge {
     pub person_key: String,
     /// Whether the browser had signed in as this person before.
     pub known_browser: bool,
+    /// The session that it is for, where it is a step-up.
+    pub step_up: Option<StepUp>,
     /// How it is tied to the browser.
     pub binding: Binding,
     /// Where the person's browser returns to after an approval; linked only.
@@ -51,6 +56,17 @@ pub struct Challenge {
     pub approvals: i64,
     /// Where it stands.
     pub state: State,
+}
+
+/// A session that a step-up is for, as it stands now: it may be refreshed, and it may end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepUp {
+    /// Which one.
+    pub session_id: SessionId,
+    /// Whose it is; `None` where it is not there any more.
+    pub did: Option<Did>,
+    /// Until when it lives, or since when it does not.
+    pub session_until: Timestamp,
 }
 
 /// Where a challenge stands, with exactly what exists then.
@@ -93,7 +109,7 @@ pub struct Grant {
 /// A spent approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Active {
-    /// What it became.
+    /// What it became, or what it was a step-up of.
     pub session_id: SessionId,
     /// What was granted.
     pub grant: Grant,
@@ -125,6 +141,9 @@ pub enum Refusal {
     /// Another wallet took it first.
     #[error("the challenge was claimed by another wallet")]
     AlreadyClaimed,
+    /// It is a step-up of somebody else's session.
+    #[error("the challenge is for another person's session")]
+    AnotherPerson,
 }
 
 /// What became of an approval: the number is looked at last, and a wrong one is a denial.
@@ -139,15 +158,17 @@ pub enum Approve {
 /// What became of a code that was presented rightly.
 #[derive(Debug, Clone)]
 pub enum Redeem<'a> {
-    /// Its first use.
-    First(Redeemable<'a>),
-    /// A second use: what the first gave must end.
+    /// The first use of a sign-in's.
+    SignIn(Redeemable<'a>),
+    /// The first use of a step-up's.
+    StepUp(Confirmed<'a>),
+    /// A second use: what the first gave must end, or what it was given for.
     Again(SessionId),
     /// It is dead.
     Dead,
 }
 
-/// A live code, presented rightly: a session can be made of it.
+/// A live code of a sign-in, presented rightly: a session can be made of it.
 #[derive(Debug, Clone)]
 pub struct Redeemable<'a> {
     challenge: &'a Challenge,
@@ -179,6 +200,42 @@ impl Redeemable<'_> {
     }
 }
 
+/// A live code of a step-up, presented rightly: no session can be made of it.
+#[derive(Debug, Clone)]
+pub struct Confirmed<'a> {
+    challenge: &'a Challenge,
+    approved: &'a Approved,
+    session_id: SessionId,
+}
+
+impl Confirmed<'_> {
+    /// What it is for.
+    pub fn session_id(&self) -> SessionId {
+        self.session_id
+    }
+
+    /// What was granted.
+    pub fn grant(&self) -> &Grant {
+        &self.approved.grant
+    }
+
+    /// When the person approved: nothing else brings a challenge into the state that it is in.
+    pub fn approved_at(&self) -> Timestamp {
+        self.challenge.changed_at
+    }
+
+    /// `Approved → Active`, and the session stays as it is.
+    pub fn spend(&self, now: Timestamp) -> Step {
+        let (challenge, session_id) = (self.challenge, self.session_id);
+        let mut step =
+            challenge.step(State::Active(Active { session_id, grant: self.approved.grant.clone() }), now);
+        let exchanged = ChallengeExchanged { challenge_id: challenge.id, session_id, at: now };
+        step.wallet = Some(WalletEvent::ChallengeExchanged(exchanged.clone()));
+        step.service = Some(ServiceEvent::ChallengeExchanged(exchanged));
+        step
+    }
+}
+
 impl Challenge {
     /// The event that announces a new one to the wallet that is asked. Nobody else is told.
     pub fn created(&self) -> WalletEvent {
@@ -193,7 +250,7 @@ impl Challenge {
         SignInRequest::parse(&self.request).ok()
     }
 
-    /// When it is over unless something happens; `None` where nothing can happen any more.
+    /// When it is over of itself unless something happens; `None` where nothing can happen any more.
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.state {
             State::Pending => Some(self.expires_at),
@@ -218,7 +275,11 @@ impl Challenge {
 
     /// A wallet takes a linked challenge: it is still pending, and from now on for this person alone, who is counted
     /// by `person_key`. Nothing where the wallet has it already. The request text stays as it is, since it is signed.
+    /// A step-up is its session's person's alone, whoever else holds the link.
     pub fn claim(&self, did: &Did, person_key: &str, now: Timestamp) -> Result<Option<Step>, Refusal> {
+        if self.step_up.as_ref().is_some_and(|step_up| step_up.did.as_ref() != Some(did)) {
+            return Err(Refusal::AnotherPerson);
+        }
         if let Some(holder) = &self.did {
             if holder != did {
                 return Err(Refusal::AlreadyClaimed);
@@ -296,7 +357,7 @@ impl Challenge {
                 Ok(step)
             }
             State::Expired(_) => Err(Refusal::Expired),
-            State::Pending if now >= self.expires_at => Err(Refusal::Expired),
+            State::Pending if self.lapsed(now).is_some() => Err(Refusal::Expired),
             _ => Err(Refusal::NotApproved),
         }
     }
@@ -329,10 +390,24 @@ impl Challenge {
         open.then(|| self.expired(ExpireReason::Replaced, now))
     }
 
-    /// `Pending → Denied`, `Approved → Expired`: the person's identity is over. Nothing where this is, too.
+    /// `Pending | Approved → Expired`: the session that a step-up is for has ended. Nothing where this is over, too, and
+    /// nothing where it is for none.
+    pub fn end_with_session(&self, now: Timestamp) -> Option<Step> {
+        self.step_up.as_ref()?;
+        match &self.state {
+            State::Pending | State::Approved(_) => {
+                Some(self.expired(self.lapsed(now).unwrap_or(ExpireReason::SessionEnded), now))
+            }
+            State::Active(_) | State::Denied(_) | State::Expired(_) => None,
+        }
+    }
+
+    /// `Pending → Denied`, `Approved → Expired`: the person's identity is over. Nothing where this is, too. A step-up
+    /// ends as it does whenever its session ends.
     pub fn retire(&self, _: &Retirement, now: Timestamp) -> Option<Step> {
         match &self.state {
             State::Pending | State::Approved(_) if self.lapsed(now).is_some() => self.lapse(now),
+            State::Pending | State::Approved(_) if self.step_up.is_some() => self.end_with_session(now),
             State::Pending => Some(self.denied(DenyReason::NotMe, now)),
             State::Approved(_) => Some(self.expired(ExpireReason::Withdrawn, now)),
             State::Active(_) | State::Denied(_) | State::Expired(_) => None,
@@ -347,20 +422,26 @@ impl Challenge {
     /// What a code leads to that was presented with all that belongs to it.
     pub fn redeem(&self, now: Timestamp) -> Redeem<'_> {
         match (&self.state, &self.did) {
-            (State::Approved(approved), Some(did)) if self.lapsed(now).is_none() => {
-                Redeem::First(Redeemable { challenge: self, approved, did })
-            }
+            (State::Approved(approved), Some(did)) if self.lapsed(now).is_none() => match &self.step_up {
+                None => Redeem::SignIn(Redeemable { challenge: self, approved, did }),
+                Some(step_up) => {
+                    Redeem::StepUp(Confirmed { challenge: self, approved, session_id: step_up.session_id })
+                }
+            },
             (State::Active(active), _) => Redeem::Again(active.session_id),
             _ => Redeem::Dead,
         }
     }
 
-    /// The deadline that has passed, if one has.
+    /// The deadline that has passed, if one has; of two the earlier. A session's end is one for its step-ups, whether
+    /// anybody has said so or not.
     fn lapsed(&self, now: Timestamp) -> Option<ExpireReason> {
-        match &self.state {
-            State::Pending if now >= self.expires_at => Some(ExpireReason::Timeout),
-            State::Approved(approved) if now >= approved.code_expires_at => Some(ExpireReason::CodeTimeout),
-            _ => None,
+        let own = self.deadline()?;
+        match &self.step_up {
+            Some(step_up) if step_up.session_until <= own.min(now) => Some(ExpireReason::SessionEnded),
+            _ if now < own => None,
+            _ if matches!(self.state, State::Approved(_)) => Some(ExpireReason::CodeTimeout),
+            _ => Some(ExpireReason::Timeout),
         }
     }
 

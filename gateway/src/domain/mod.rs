@@ -5,5 +5,5 @@
 pub mod challenge;
 pub mod session;
 
-pub use challenge::{Challenge, Refusal, State, Step};
+pub use challenge::{Challenge, Refusal, State, Step, StepUp};
 pub use session::{Refresh, Session};

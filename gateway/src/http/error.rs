@@ -96,6 +96,7 @@ impl From<Refusal> for ApiError {
             Refusal::NotApproved => ErrorCode::ChallengeNotApproved,
             Refusal::Expired => ErrorCode::ChallengeExpired,
             Refusal::AlreadyClaimed => ErrorCode::AlreadyClaimed,
+            Refusal::AnotherPerson => ErrorCode::DidMismatch,
         })
     }
 }

@@ -154,7 +154,10 @@ impl AppState {
         }
         Ok(Introspection {
             active: true,
-            scope: Some(session.scopes.join(" ")),
+            // That of a step-up may be allowed less than its session.
+            scope: Some(
+                access.as_ref().map_or_else(|| session.scopes.join(" "), |claims| claims.scope.clone()),
+            ),
             client_id: Some(client_id.to_string()),
             token_type: Some(if access.is_some() { "access_token" } else { "refresh_token" }.to_owned()),
             exp: Some(access.as_ref().map_or(session.idle_until.seconds(), |claims| claims.exp)),
@@ -163,6 +166,8 @@ impl AppState {
             aud: Some(client_id.to_string()),
             iss: Some(self.issuer.to_string()),
             sid: Some(session.id),
+            acr: access.as_ref().and_then(|claims| claims.acr.clone()),
+            auth_time: access.as_ref().and_then(|claims| claims.auth_time),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Codes and refresh tokens for tokens (section 4).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -7,14 +8,14 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::CACHE_CONTROL;
 use miid_protocol::secret::{AuthorizationCode, RefreshToken, Secret};
-use miid_protocol::service::{Binding, RevokeReason, TokenRequest, TokenResponse};
-use miid_protocol::{ErrorCode, Problem, SessionId, jws, text};
+use miid_protocol::service::{ACR_STEP_UP, Binding, RevokeReason, TokenRequest, TokenResponse};
+use miid_protocol::{ErrorCode, Lifetime, Problem, SessionId, Timestamp, jws, text};
 use subtle::ConstantTimeEq as _;
 
 use super::extract::{Body, Caller};
 use super::{ApiError, App, AppState};
 use crate::clock;
-use crate::domain::challenge::{Redeem, Redeemable};
+use crate::domain::challenge::{Confirmed, Grant, Redeem, Redeemable};
 use crate::domain::{Challenge, Refresh, Session};
 use crate::keys::AccessClaims;
 use crate::store::{Service, SessionPolicy, StoreError, Tx};
@@ -39,31 +40,50 @@ pub(super) async fn exchange(
 
 async fn exchanged(app: &App, service: Service, body: &Body) -> Result<TokenResponse, ApiError> {
     let asked: TokenRequest = body.json_or_form()?;
-    let session = match asked.grant_type.as_str() {
+    match asked.grant_type.as_str() {
         "authorization_code" => {
             let code = asked.code.ok_or(missing("code is missing"))?;
             let verifier = asked.code_verifier.ok_or(missing("code_verifier is missing"))?;
             let code = Secret::<AuthorizationCode>::parse(&code).map_err(|_| ErrorCode::InvalidGrant)?;
             let op =
                 Redeeming { app: app.clone(), service, code, verifier, response_code: asked.response_code };
-            redeem(app, op).await?
+            match redeem(app, op).await? {
+                Given::Session(session) => app.tokens_of(&session),
+                Given::StepUp(step_up) => app.token_of_step_up(&step_up),
+            }
         }
         "refresh_token" => {
             let token = asked.refresh_token.ok_or(missing("refresh_token is missing"))?;
             let token = Secret::<RefreshToken>::parse(&token).map_err(|_| ErrorCode::InvalidGrant)?;
-            refresh(app, service, token).await?
+            app.tokens_of(&refresh(app, service, token).await?)
         }
-        "" => return Err(missing("grant_type is missing")),
-        _ => return Err(ErrorCode::UnsupportedGrantType.into()),
-    };
-    app.tokens_of(&session)
+        "" => Err(missing("grant_type is missing")),
+        _ => Err(ErrorCode::UnsupportedGrantType.into()),
+    }
 }
 
 fn missing(what: &'static str) -> ApiError {
     ApiError::detail(ErrorCode::InvalidRequest, what)
 }
 
-async fn redeem(app: &App, op: Redeeming) -> Result<Session, ApiError> {
+/// What the exchange of a code gave.
+enum Given {
+    /// A sign-in: a session.
+    Session(Session),
+    /// A step-up: a token of a session that was there.
+    StepUp(SteppedUp),
+}
+
+/// A step-up that was exchanged.
+struct SteppedUp {
+    /// As it was, and stays.
+    session: Session,
+    /// What the person granted this time.
+    grant: Grant,
+    approved_at: Timestamp,
+}
+
+async fn redeem(app: &App, op: Redeeming) -> Result<Given, ApiError> {
     let op = Arc::new(op);
     let result = app
         .store
@@ -72,7 +92,11 @@ async fn redeem(app: &App, op: Redeeming) -> Result<Session, ApiError> {
             Box::pin(async move { op.run(tx).await })
         })
         .await?;
-    let outcome = if result.is_ok() { "active" } else { "exchange_refused" };
+    let outcome = match &result {
+        Ok(Given::Session(_)) => "active",
+        Ok(Given::StepUp(_)) => "stepped_up",
+        Err(_) => "exchange_refused",
+    };
     metrics::counter!("miid_challenges_total", "outcome" => outcome).increment(1);
     result
 }
@@ -88,7 +112,7 @@ struct Redeeming {
 
 impl Redeeming {
     /// Service, verifier, response code, then reuse: only where the first three hold is it a second use.
-    async fn run(&self, tx: &mut Tx) -> Result<Result<Session, ApiError>, StoreError> {
+    async fn run(&self, tx: &mut Tx) -> Result<Result<Given, ApiError>, StoreError> {
         let refused = || Ok(Err(ApiError::new(ErrorCode::InvalidGrant)));
         let keys = &self.app.keys;
         let Some(id) = keys.challenge_of(&self.code) else { return refused() };
@@ -114,7 +138,11 @@ impl Redeeming {
                 }
                 refused()
             }
-            Redeem::First(redeemable) => self.open(tx, &redeemable, sub).await.map(Ok),
+            Redeem::SignIn(redeemable) => Ok(Ok(Given::Session(self.open(tx, &redeemable, sub).await?))),
+            Redeem::StepUp(confirmed) => match confirm(tx, &confirmed).await? {
+                Some(step_up) => Ok(Ok(Given::StepUp(step_up))),
+                None => refused(),
+            },
         }
     }
 
@@ -179,6 +207,17 @@ impl Redeeming {
     }
 }
 
+/// The challenge becomes active, and nothing of its session changes. `None` where that ended at this moment: whoever
+/// ended it says what becomes of the challenge.
+async fn confirm(tx: &mut Tx, confirmed: &Confirmed<'_>) -> Result<Option<SteppedUp>, StoreError> {
+    let now = tx.now;
+    let session = tx.session(confirmed.session_id()).await?.filter(|session| session.is_live(now));
+    let Some(session) = session else { return Ok(None) };
+    let (grant, approved_at) = (confirmed.grant().clone(), confirmed.approved_at());
+    tx.advance(confirmed.spend(now), None);
+    Ok(Some(SteppedUp { session, grant, approved_at }))
+}
+
 /// PKCE S256 (RFC 7636, section 4.6).
 fn verifies(challenge: &str, verifier: &str) -> bool {
     text::is_code_verifier(verifier)
@@ -236,23 +275,45 @@ async fn run_refresh(
 impl AppState {
     /// The tokens of a session: a new access token, and the refresh token that counts.
     fn tokens_of(&self, session: &Session) -> Result<TokenResponse, ApiError> {
+        let claims = self.access_claims(session, &session.scopes, self.settings.lifetimes.access_ttl);
+        Ok(TokenResponse {
+            refresh_token: Some(self.keys.refresh_token(session.id, session.generation).expose().to_owned()),
+            claims: session.claims(),
+            statement: session.statement.clone(),
+            ..self.answer(session, claims)?
+        })
+    }
+
+    /// A token that says when the person approved it; it is not renewed, and shares nothing again.
+    fn token_of_step_up(&self, given: &SteppedUp) -> Result<TokenResponse, ApiError> {
+        let SteppedUp { session, grant, approved_at } = given;
+        let mut claims = self.access_claims(session, &grant.scopes, self.settings.lifetimes.step_up_ttl);
+        claims.acr = Some(ACR_STEP_UP.to_owned());
+        claims.auth_time = Some(approved_at.seconds());
+        Ok(TokenResponse { statement: grant.statement.clone(), ..self.answer(session, claims)? })
+    }
+
+    /// What a token of a session says; nothing outlives the session.
+    fn access_claims(&self, session: &Session, scopes: &[String], ttl: Lifetime) -> AccessClaims {
         let now = self.clock.now();
-        let expires_at = now.plus(self.settings.lifetimes.access_ttl).min(session.expires_at);
-        let scope = session.scopes.join(" ");
-        let claims = AccessClaims {
+        AccessClaims {
             iss: self.issuer.as_str().to_owned(),
             aud: session.client_id.to_string(),
             client_id: session.client_id.to_string(),
             sub: session.sub.clone(),
             sid: session.id,
-            scope: scope.clone(),
+            scope: scopes.join(" "),
             iat: now.seconds(),
-            exp: expires_at.seconds(),
+            exp: now.plus(ttl).min(session.expires_at).seconds(),
             jti: jws::encode(&clock::random::<16>()),
             acr: None,
             auth_time: None,
-        };
-        let access_token = self.control().ring.sign(&claims, now).ok_or_else(|| {
+        }
+    }
+
+    /// What every exchange answers.
+    fn answer(&self, session: &Session, claims: AccessClaims) -> Result<TokenResponse, ApiError> {
+        let access_token = self.control().ring.sign(&claims, self.clock.now()).ok_or_else(|| {
             tracing::error!("there is no signing key; run: miid-gateway keys rotate");
             ApiError::new(ErrorCode::InternalError)
         })?;
@@ -260,15 +321,17 @@ impl AppState {
             access_token,
             token_type: "Bearer".to_owned(),
             expires_in: claims.exp - claims.iat,
-            refresh_token: self.keys.refresh_token(session.id, session.generation).expose().to_owned(),
+            refresh_token: None,
             session_id: session.id,
             session_expires_at: Some(session.expires_at),
-            scope,
+            scope: claims.scope,
             sub: session.sub.clone(),
             did: session.did.clone(),
-            claims: session.claims(),
+            claims: BTreeMap::new(),
             claims_verified: false,
-            statement: session.statement.clone(),
+            statement: String::new(),
+            acr: claims.acr,
+            auth_time: claims.auth_time,
         })
     }
 }

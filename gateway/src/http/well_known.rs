@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
+use miid_protocol::service::ACR_STEP_UP;
 use miid_protocol::{ErrorCode, Problem, paths};
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -37,6 +38,7 @@ pub(super) async fn metadata(State(app): State<App>) -> Response {
         "grant_types_supported": ["authorization_code", "refresh_token"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic"],
         "code_challenge_methods_supported": ["S256"],
+        "acr_values_supported": [ACR_STEP_UP],
         "response_types_supported": [],
         "service_documentation": at(paths::OPENAPI),
     });

@@ -8,22 +8,24 @@ use super::StoreError;
 use super::db::{Conn, Row, Value, parsed};
 use super::rows::{Column, Rows};
 use crate::domain::challenge::{Active, Approved, Grant};
-use crate::domain::{Challenge, State};
+use crate::domain::{Challenge, State, StepUp};
 
 /// The columns of a challenge, in the order in which [`from_row`] reads them.
 macro_rules! columns {
     () => {
         "c.id, c.version, c.client_id, c.did, c.hint_key, c.person_key, c.known_browser, c.binding, c.nonce,
          c.request, c.code_challenge, c.state, c.reason, c.created_at, c.expires_at, c.changed_at, c.approvals,
-         c.code_expires_at, c.scopes, c.grant_id, a.statement, d.disclosure, c.session_id, c.return_url"
+         c.code_expires_at, c.scopes, c.grant_id, a.statement, d.disclosure, c.session_id, c.return_url,
+         c.step_up_session, u.did, u.idle_until, u.revoked_at"
     };
 }
 pub(super) use columns;
 
-/// What stands beside a challenge once it was approved.
+/// What stands beside a challenge: what was granted, and the session that a step-up is for.
 macro_rules! joins {
     () => {
-        " LEFT JOIN audit a ON a.id = c.grant_id LEFT JOIN disclosures d ON d.grant_id = c.grant_id "
+        " LEFT JOIN audit a ON a.id = c.grant_id LEFT JOIN disclosures d ON d.grant_id = c.grant_id
+          LEFT JOIN sessions u ON u.id = c.step_up_session "
     };
 }
 pub(super) use joins;
@@ -47,7 +49,7 @@ static OPENED: Rows = Rows::new(
      INSERT INTO challenges
          (id, version, client_id, did, hint_key, person_key, known_browser, binding, nonce, request,
           code_challenge, idempotency_key, state, created_at, expires_at, changed_at, deadline,
-          approvals, return_url)",
+          approvals, return_url, step_up_session)",
     &[
         Column::Text,
         Column::Int,
@@ -68,14 +70,20 @@ static OPENED: Rows = Rows::new(
         Column::Int,
         Column::Int,
         Column::Text,
+        Column::Text,
     ],
     "",
 );
 
 pub(super) async fn write_opened(conn: &mut Conn<'_>, opened: &[Challenge]) -> Result<(), StoreError> {
-    let texts: Vec<(String, String)> =
-        opened.iter().map(|challenge| (challenge.id.to_string(), idempotency_key(challenge))).collect();
-    let rows = opened.iter().zip(&texts).map(|(challenge, (id, key))| {
+    let texts: Vec<(String, String, Option<String>)> = opened
+        .iter()
+        .map(|challenge| {
+            let session = challenge.step_up.as_ref().map(|step_up| step_up.session_id.to_string());
+            (challenge.id.to_string(), idempotency_key(challenge), session)
+        })
+        .collect();
+    let rows = opened.iter().zip(&texts).map(|(challenge, (id, key, session))| {
         vec![
             Value::from(id),
             Value::from(challenge.version),
@@ -96,6 +104,7 @@ pub(super) async fn write_opened(conn: &mut Conn<'_>, opened: &[Challenge]) -> R
             Value::from(challenge.deadline().map(Timestamp::millis)),
             Value::from(challenge.approvals),
             Value::from(challenge.return_url.as_deref()),
+            Value::from(session.as_deref()),
         ]
     });
     OPENED.execute(conn, rows).await?;
@@ -257,6 +266,7 @@ pub(super) fn from_row(row: &Row, i: usize) -> sqlx::Result<Challenge> {
             "linked" => Binding::Linked,
             _ => return Err(damaged("an unknown binding")),
         },
+        step_up: step_up(row, i + 24)?,
         return_url: row.opt_text(i + 23)?,
         nonce: row.text(i + 8)?,
         request: row.text(i + 9)?,
@@ -267,4 +277,16 @@ pub(super) fn from_row(row: &Row, i: usize) -> sqlx::Result<Challenge> {
         approvals: row.int(i + 16)?,
         state,
     })
+}
+
+/// What a step-up is for. A session whose row is gone is over.
+fn step_up(row: &Row, i: usize) -> sqlx::Result<Option<StepUp>> {
+    let Some(session_id) = row.opt_text(i)? else { return Ok(None) };
+    let (idle_until, revoked_at) = (row.opt_int(i + 2)?.unwrap_or_default(), row.opt_int(i + 3)?);
+    Ok(Some(StepUp {
+        session_id: parsed(&session_id, SessionId::parse)?,
+        did: row.opt_text(i + 1)?.map(|text| parsed(&text, Did::from_stored)).transpose()?,
+        // idle_until never lies beyond expires_at.
+        session_until: Timestamp::from_millis(revoked_at.map_or(idle_until, |at| at.min(idle_until))),
+    }))
 }

@@ -8,6 +8,7 @@ use miid_protocol::{ChallengeId, ClientId, Did, Handle, Timestamp};
 use super::challenge_rows::{Columns, columns, from_row, idempotency_key, joins, select};
 use super::db::{Row, parsed, values};
 use super::proofs::proof_id;
+use super::step_ups::{Room, step_ups_of};
 use super::{AuditRow, Reader, StoreError, Tx};
 use crate::domain::challenge::Approved;
 use crate::domain::{Challenge, State, Step};
@@ -36,6 +37,8 @@ pub struct Quota {
     pub known_browsers: i64,
     /// Per person, over all services.
     pub person: i64,
+    /// Step-ups, per session.
+    pub session: i64,
 }
 
 /// What became of it.
@@ -47,6 +50,10 @@ pub enum Created {
     Same(Challenge),
     /// Too many are pending; the first of them ends then.
     TooMany(Timestamp),
+    /// A step-up of a session that is over.
+    SessionOver,
+    /// A step-up whose hint names somebody else than the session's person.
+    AnotherPerson,
 }
 
 /// What a wallet's decision is about.
@@ -124,6 +131,9 @@ impl Tx {
                 )
                 .await?;
         }
+        if let Some(refused) = self.refused_step_up(&challenge, new.quota.session).await? {
+            return Ok(refused);
+        }
         // A browser that has signed in as this person before counts for itself: strangers at other services
         // must not use up what is left for it (threats 2).
         let full = match challenge.binding {
@@ -154,6 +164,23 @@ impl Tx {
         self.touch_challenge(&challenge);
         self.pending.opened.push(challenge.clone());
         Ok(Created::New(challenge))
+    }
+
+    /// Why a step-up is not opened in its session: at last, since from here on the session is held.
+    async fn refused_step_up(
+        &mut self,
+        challenge: &Challenge,
+        most: i64,
+    ) -> Result<Option<Created>, StoreError> {
+        let Some(step_up) = &challenge.step_up else { return Ok(None) };
+        if challenge.binding == Binding::Addressed && challenge.did != step_up.did {
+            return Ok(Some(Created::AnotherPerson));
+        }
+        Ok(match self.room_for_step_up(step_up.session_id, most).await? {
+            Room::Free => None,
+            Room::Full(ends) => Some(Created::TooMany(ends)),
+            Room::Over => Some(Created::SessionOver),
+        })
     }
 
     /// What is pending for the person, whom the handle names, and the challenge that was asked for in the
@@ -255,6 +282,9 @@ impl Tx {
         self.touch(format!("challenge/{}", challenge.id));
         self.touch(format!("hint/{}", challenge.hint_key));
         self.touch(format!("person/{}", challenge.person_key));
+        if let Some(step_up) = &challenge.step_up {
+            self.touch(step_ups_of(&step_up.session_id.to_string()));
+        }
     }
 
     /// A challenge for a wallet's decision on it, which uses up the proof and names a statement.

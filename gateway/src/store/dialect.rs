@@ -1,5 +1,6 @@
 //! What SQLite and PostgreSQL do not say alike: how a list travels in one argument, and locks.
 
+use super::challenge_rows::select;
 use super::db::{Conn, Row, values};
 
 /// Moves the heads of streams forward. `$1` is a JSON list of `[stream, how many, id if it is new]`, sorted
@@ -44,6 +45,51 @@ pub async fn lock_open_challenges(conn: &mut Conn<'_>, person_key: &str, did: &s
         conn.all(sql, values![person_key, did]).await?;
     }
     Ok(())
+}
+
+/// Until the transaction ends, nobody else changes this session; whoever is changing it at this moment is waited for.
+pub async fn lock_session(conn: &mut Conn<'_>, id: &str) -> sqlx::Result<()> {
+    if conn.is_postgres() {
+        conn.execute("-- lock_session\nSELECT id FROM sessions WHERE id = $1 FOR UPDATE", values![id])
+            .await?;
+    }
+    Ok(())
+}
+
+/// The same for all that live of a person's. Whoever ends a session takes its row before those of its step-ups, so
+/// whoever is going to end both takes them in this order.
+pub async fn lock_sessions_of(conn: &mut Conn<'_>, did: &str) -> sqlx::Result<()> {
+    if conn.is_postgres() {
+        let sql = "-- lock_sessions_of
+             SELECT id FROM sessions WHERE did = $1 AND revoked_at IS NULL ORDER BY id FOR UPDATE";
+        conn.all(sql, values![did]).await?;
+    }
+    Ok(())
+}
+
+/// What is pending or approved in the sessions of a JSON list. Whoever is changing it at this moment is waited for, so
+/// that nobody who changes it again and again keeps a session from ending; by id, so that two transactions take the row
+/// locks in one order. The rows are read afterwards: most often there are none.
+pub async fn step_ups_of_sessions(conn: &mut Conn<'_>, list: &str) -> sqlx::Result<Vec<Row>> {
+    if !conn.is_postgres() {
+        let sql = select!(
+            "WHERE c.step_up_session IN (SELECT value FROM json_each($1))
+               AND c.step_up_session IS NOT NULL AND c.deadline IS NOT NULL ORDER BY c.id"
+        );
+        return conn.all(sql, values![list]).await;
+    }
+    let sql = "-- lock_step_ups
+         SELECT id FROM challenges
+         WHERE step_up_session IN (SELECT json_array_elements_text($1::json))
+           AND step_up_session IS NOT NULL AND deadline IS NOT NULL ORDER BY id FOR UPDATE";
+    if conn.all(sql, values![list]).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = select!(
+        "WHERE c.step_up_session IN (SELECT json_array_elements_text($1::json))
+           AND c.step_up_session IS NOT NULL AND c.deadline IS NOT NULL ORDER BY c.id"
+    );
+    conn.all(sql, values![list]).await
 }
 
 /// Until the transaction ends, nobody else holds the lock of this name. SQLite has one writer anyway.

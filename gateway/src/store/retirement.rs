@@ -79,6 +79,7 @@ impl Tx {
     }
 
     async fn open_challenges(&mut self, did: &Did, person_key: &str) -> Result<Vec<Challenge>, StoreError> {
+        dialect::lock_sessions_of(&mut self.conn(), did.as_str()).await?;
         // A statement of its own: it waits, and what is read must be what stands there afterwards.
         dialect::lock_open_challenges(&mut self.conn(), person_key, did.as_str()).await?;
         let sql = select!("WHERE c.person_key = $1 AND c.did = $2 AND c.deadline IS NOT NULL");

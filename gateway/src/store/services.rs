@@ -28,6 +28,15 @@ pub enum BindingRule {
     Linked,
 }
 
+/// Which bindings a service may ask for a step-up in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum StepUpRule {
+    /// Linked only: the approval comes back through the browser that asked.
+    Linked,
+    /// Either.
+    Any,
+}
+
 /// A relying party.
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -47,6 +56,8 @@ pub struct Service {
     pub session_policy: SessionPolicy,
     /// Which bindings it accepts.
     pub binding: BindingRule,
+    /// Which of them it may ask for a step-up in.
+    pub step_up: StepUpRule,
     /// Since when.
     pub created_at: Timestamp,
 }
@@ -66,6 +77,8 @@ pub struct ServiceChange {
     pub session_policy: Option<SessionPolicy>,
     /// Which bindings it accepts.
     pub binding: Option<BindingRule>,
+    /// Which of them it may ask for a step-up in.
+    pub step_up: Option<StepUpRule>,
 }
 
 impl ServiceChange {
@@ -81,6 +94,7 @@ impl ServiceChange {
         service.scopes = change.scopes.unwrap_or(service.scopes);
         service.session_policy = change.session_policy.unwrap_or(service.session_policy);
         service.binding = change.binding.unwrap_or(service.binding);
+        service.step_up = change.step_up.unwrap_or(service.step_up);
         service
     }
 }
@@ -113,9 +127,19 @@ impl BindingRule {
     }
 }
 
+impl StepUpRule {
+    /// As stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Linked => "linked",
+            Self::Any => "any",
+        }
+    }
+}
+
 const SELECT: &str =
     "SELECT client_id, name, secret_hash, old_secret_hash, old_secret_until, return_urls, scopes,
-    session_policy, binding, created_at FROM services ORDER BY client_id";
+    session_policy, binding, created_at, step_up FROM services ORDER BY client_id";
 
 impl Tx {
     /// Adds a service; false where there is one of this name.
@@ -125,8 +149,8 @@ impl Tx {
             .execute(
                 "-- add_service
                  INSERT INTO services (client_id, name, secret_hash, return_urls, scopes, session_policy, binding,
-                                       created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (client_id) DO NOTHING",
+                                       created_at, step_up)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (client_id) DO NOTHING",
                 values![
                     service.client_id.as_str(),
                     &service.name,
@@ -136,6 +160,7 @@ impl Tx {
                     service.session_policy.as_str(),
                     service.binding.as_str(),
                     service.created_at,
+                    service.step_up.as_str(),
                 ],
             )
             .await?;
@@ -163,7 +188,8 @@ impl Tx {
             .execute(
                 // Its secrets are not touched: they may be rotated at this moment.
                 "-- update_service
-                 UPDATE services SET name = $2, return_urls = $3, scopes = $4, session_policy = $5, binding = $6
+                 UPDATE services SET name = $2, return_urls = $3, scopes = $4, session_policy = $5, binding = $6,
+                                     step_up = $7
                  WHERE client_id = $1",
                 values![
                     client_id.as_str(),
@@ -172,6 +198,7 @@ impl Tx {
                     &super::sessions::list_text(&service.scopes),
                     service.session_policy.as_str(),
                     service.binding.as_str(),
+                    service.step_up.as_str(),
                 ],
             )
             .await?;
@@ -277,6 +304,11 @@ fn from_row(row: &Row) -> sqlx::Result<Service> {
         binding: match row.text(8)?.as_str() {
             "linked" => BindingRule::Linked,
             _ => BindingRule::Any,
+        },
+        // What is not understood is the stricter of the two.
+        step_up: match row.text(10)?.as_str() {
+            "any" => StepUpRule::Any,
+            _ => StepUpRule::Linked,
         },
         created_at: Timestamp::from_millis(row.int(9)?),
     })

@@ -82,8 +82,8 @@ impl Tx {
                 values![did.as_str(), client_id.as_str(), now, i64::from(others)],
             )
             .await?;
-        self.announce_ends(did, RevokeReason::Superseded, &rows)?;
-        Ok(())
+        let ended = self.announce_ends(did, RevokeReason::Superseded, &rows)?;
+        self.end_step_ups(&ended).await
     }
 
     /// Ends every session of an identity that is over, at every service, however many they are; says how many.
@@ -99,11 +99,18 @@ impl Tx {
                 values![did.as_str(), now],
             )
             .await?;
-        self.announce_ends(did, RevokeReason::Retired, &rows)?;
-        Ok(rows.len())
+        let ended = self.announce_ends(did, RevokeReason::Retired, &rows)?;
+        self.end_step_ups(&ended).await?;
+        Ok(ended.len())
     }
 
-    fn announce_ends(&mut self, did: &Did, reason: RevokeReason, ended: &[Row]) -> Result<(), StoreError> {
+    fn announce_ends(
+        &mut self,
+        did: &Did,
+        reason: RevokeReason,
+        ended: &[Row],
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let mut ids = Vec::with_capacity(ended.len());
         for row in ended {
             let ending = Ending {
                 id: parsed(&row.text(0)?, SessionId::parse)?,
@@ -113,8 +120,9 @@ impl Tx {
                 reason,
             };
             self.announce_end(&ending, None);
+            ids.push(ending.id);
         }
-        Ok(())
+        Ok(ids)
     }
 
     fn announce_end(&mut self, ending: &Ending, decision: Option<&Made>) {
@@ -180,6 +188,7 @@ impl Tx {
         };
         if rows == 1 {
             self.announce_end(&ending, decision);
+            self.end_step_ups(&[session.id]).await?;
             return Ok(now);
         }
         let row = self

@@ -67,6 +67,7 @@ impl Fresh {
                 hint_key: name.to_owned(),
                 person_key: format!("person of {name}"),
                 known_browser: false,
+                step_up: None,
                 binding: Binding::Addressed,
                 return_url: None,
                 nonce: jws::encode(&random::<16>()),
@@ -80,7 +81,7 @@ impl Fresh {
             },
             handle: None,
             replaces: None,
-            quota: Quota { unknown_browsers: 3, known_browsers: 3, person: 10 },
+            quota: Quota { unknown_browsers: 3, known_browsers: 3, person: 10, session: 3 },
         }
     }
 

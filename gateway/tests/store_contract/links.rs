@@ -15,7 +15,7 @@ on_both!(
     claims_count_for_whoever_claims_and_for_nobody_before,
 );
 
-fn linked(fresh: &Fresh) -> NewChallenge {
+pub(crate) fn linked(fresh: &Fresh) -> NewChallenge {
     let mut new = fresh.pending("nobody");
     let challenge = &mut new.challenge;
     (challenge.did, challenge.binding) = (None, Binding::Linked);
@@ -53,6 +53,7 @@ pub(crate) async fn take(fresh: &Fresh, name: &str, id: ChallengeId) -> Result<i
                     }
                     Ok(None) => Err("again"),
                     Err(Refusal::AlreadyClaimed) => Err("another's"),
+                    Err(Refusal::AnotherPerson) => Err("for another"),
                     Err(_) => Err("over"),
                 })
             })

@@ -2,9 +2,12 @@
 //! server; `cargo xtask test` starts one.
 
 mod fresh;
+mod leases;
 mod links;
+mod presence;
 mod retirement;
 mod services;
+mod step_ups;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -32,7 +32,7 @@ on_both!(
     of_several_sessions_only_the_oldest_make_room,
 );
 
-async fn retire(fresh: &Fresh, name: &str) -> Retired {
+pub(crate) async fn retire(fresh: &Fresh, name: &str) -> Retired {
     let now = fresh.store.clock().now();
     let jti = jws::encode(&random::<16>());
     let token = statement::sign(&key(name), Decision::Retire, &issuer(), &jti, now.seconds());
@@ -135,7 +135,12 @@ async fn what_is_asked_for_beside_a_retirement_is_ended_or_refused(fresh: Fresh)
 }
 
 /// Changes a challenge again and again, as somebody would who approves it and takes that back; until it is over.
-async fn keep_changing(fresh: &Fresh, id: ChallengeId, changed: Arc<AtomicUsize>, stop: &AtomicBool) {
+pub(crate) async fn keep_changing(
+    fresh: &Fresh,
+    id: ChallengeId,
+    changed: Arc<AtomicUsize>,
+    stop: &AtomicBool,
+) {
     let mut over = false;
     while !over && !stop.load(Ordering::Relaxed) {
         let step = fresh.store.write("change", move |tx| {
@@ -201,7 +206,7 @@ async fn next_text(stream: &mut EventStream) -> Option<String> {
     Some(String::from_utf8(bytes.to_vec()).expect("text"))
 }
 
-async fn open_sessions(fresh: &Fresh, name: &str, many: usize) -> Vec<SessionId> {
+pub(crate) async fn open_sessions(fresh: &Fresh, name: &str, many: usize) -> Vec<SessionId> {
     let mut ids = Vec::new();
     for _ in 0..many {
         let session = Arc::new(session_of(fresh, name));
@@ -240,7 +245,7 @@ async fn a_reader_that_jumps_over_the_end_of_its_stream_is_sent_away(fresh: Fres
     assert!(bobs.frame().now_or_never().is_none(), "others read on");
 }
 
-async fn supersede(fresh: &Fresh, name: &str, others: u32) {
+pub(crate) async fn supersede(fresh: &Fresh, name: &str, others: u32) {
     let did = did(name);
     let superseding = fresh.store.write("supersede", move |tx| {
         let did = did.clone();

@@ -1,6 +1,6 @@
 //! Services that are changed beside running instances.
 
-use miid_gateway::store::{BindingRule, Service, ServiceChange, SessionPolicy};
+use miid_gateway::store::{BindingRule, Service, ServiceChange, SessionPolicy, StepUpRule};
 use miid_protocol::ClientId;
 use miid_protocol::secret::{ClientSecret, Secret};
 
@@ -30,6 +30,7 @@ async fn add(fresh: &Fresh) -> Service {
         scopes: vec!["profile".into()],
         session_policy: SessionPolicy::Single,
         binding: BindingRule::Any,
+        step_up: StepUpRule::Linked,
         created_at: fresh.store.clock().now(),
     };
     let adding = service.clone();
@@ -80,13 +81,14 @@ async fn a_change_of_a_service_leaves_its_secrets_alone(fresh: Fresh) {
         Box::pin(async move { tx.rotate_secret(&id(), secret(2).hash(), until).await })
     });
     assert!(rotated.await.expect("the store works"));
-    let change = ServiceChange { binding: Some(BindingRule::Linked), ..ServiceChange::default() };
+    let (binding, step_up) = (Some(BindingRule::Linked), Some(StepUpRule::Any));
+    let change = ServiceChange { binding, step_up, ..ServiceChange::default() };
     let told = update(&fresh, change).await.expect("a service");
     let service = stored(&fresh).await.1.expect("a service");
     for service in [told, service] {
         assert!(service.accepts(secret(1).hash(), now) && service.accepts(secret(2).hash(), now));
         assert!(!service.accepts(secret(1).hash(), until));
-        assert_eq!(service.binding, BindingRule::Linked);
+        assert_eq!((service.binding, service.step_up), (BindingRule::Linked, StepUpRule::Any));
         let rest = |s: &Service| (s.name.clone(), s.return_urls.clone(), s.scopes.clone(), s.session_policy);
         assert_eq!(rest(&service), rest(&before));
     }

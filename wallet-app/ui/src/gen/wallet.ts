@@ -1,6 +1,6 @@
 // Generated from wallet-app/core/src/desk; refresh with `cargo xtask codegen`.
 
-export type FaultCode = "wrong_passphrase" | "passphrase_too_short" | "vault_damaged" | "vault_newer" | "vault_exists" | "locked" | "keychain_unavailable" | "disk_full" | "disk" | "bad_name" | "name_taken" | "bad_gateway" | "gateway_unreachable" | "handle_taken" | "bad_handle" | "wrong_words" | "unknown_request" | "unknown_session" | "number_missing" | "wrong_number" | "bad_value" | "not_ours" | "bad_link" | "already_claimed" | "did_retired" | "rate_limited" | "unanswered" | "refused" | "too_late" | "internal";
+export type FaultCode = "wrong_passphrase" | "passphrase_too_short" | "vault_damaged" | "vault_newer" | "vault_exists" | "locked" | "keychain_unavailable" | "disk_full" | "disk" | "bad_name" | "name_taken" | "bad_gateway" | "gateway_unreachable" | "handle_taken" | "bad_handle" | "wrong_words" | "unknown_request" | "unknown_session" | "number_missing" | "wrong_number" | "bad_value" | "not_ours" | "bad_link" | "already_claimed" | "other_identity" | "did_retired" | "rate_limited" | "unanswered" | "refused" | "too_late" | "internal";
 export type Fault = { 
 /**
  * For the page's own words.
@@ -133,6 +133,10 @@ claims: Array<string>,
  * How much hangs on it.
  */
 risk: Risk, 
+/**
+ * Since when the session of a step-up is there; absent where this wallet does not know the session.
+ */
+session_since: string | null, 
 /**
  * The browser, as it calls itself.
  */
@@ -346,7 +350,8 @@ mutes: Array<Mute>,
 settings: Settings, };
 export type Notice = { 
 /**
- * What: `signed_in`, `denied`, `expired`, `other_browser`, `one_click`, `session_ended`, …
+ * What: `signed_in`, `denied`, `expired`, `other_browser`, `confirmed`, `not_confirmed`, `one_click`,
+ * `session_ended`, …
  */
 kind: string, 
 /**
@@ -586,6 +591,10 @@ service_name?: string,
  * Its `client_id`.
  */
 service_id?: string, 
+/**
+ * What a step-up was for, in the service's words; a sign-in has none.
+ */
+step_up?: string, 
 /**
  * Why.
  */
