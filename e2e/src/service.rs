@@ -256,6 +256,19 @@ impl Service {
     }
 }
 
+/// What a sign-in's tokens have and a step-up's do not.
+pub trait Renewable {
+    /// The refresh token.
+    fn renewal(&self) -> &String;
+}
+
+impl Renewable for TokenResponse {
+    #[track_caller]
+    fn renewal(&self) -> &String {
+        self.refresh_token.as_ref().expect("a session's tokens come with a refresh token")
+    }
+}
+
 /// The names of events, in their order.
 pub fn names(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.name.as_str()).collect()

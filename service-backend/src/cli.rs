@@ -8,9 +8,12 @@ use std::str::FromStr as _;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
-use miid_protocol::{Issuer, Lifetime};
+use miid_protocol::secret::Secret;
+use miid_protocol::{ClientId, Issuer, Lifetime};
+use miid_service::demo::api::ApiConfig;
 use miid_service::{
     Bindings, Config, DEFAULT_FAIL_CLOSED_AFTER, DEFAULT_INTROSPECT_AFTER, DEFAULT_START_RATE, Network,
+    Outside,
 };
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
@@ -31,6 +34,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve the sign-in routes and the shop's pages.
     Serve(Box<Serve>),
+    /// Serve the demo's API, which stands behind the gateway's edge.
+    DemoApi(DemoApi),
 }
 
 #[derive(Debug, Args)]
@@ -41,18 +46,8 @@ pub(crate) struct Serve {
     /// Where browsers find this service; by default the address it listens on.
     #[arg(long, env = "MIID_SERVICE_PUBLIC_URL")]
     public_url: Option<String>,
-    /// Where the gateway is.
-    #[arg(long, env = "MIID_SERVICE_GATEWAY_URL", default_value = "http://127.0.0.1:14000")]
-    gateway_url: String,
-    /// What the gateway calls itself, where that is not its URL.
-    #[arg(long, env = "MIID_SERVICE_ISSUER")]
-    issuer: Option<Issuer>,
-    /// This service's name at the gateway.
-    #[arg(long, env = "MIID_SERVICE_CLIENT_ID", default_value = "demo-shop")]
-    client_id: String,
-    /// A file with the client secret; or the secret in MIID_SERVICE_CLIENT_SECRET.
-    #[arg(long, env = "MIID_SERVICE_CLIENT_SECRET_FILE")]
-    client_secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    client: Client,
     /// Where the database and the key file are, unless said otherwise.
     #[arg(long, env = "MIID_SERVICE_DATA_DIR", default_value = "data/service")]
     data_dir: PathBuf,
@@ -73,9 +68,16 @@ pub(crate) struct Serve {
     /// the gateway byte for byte.
     #[arg(long, env = "MIID_SERVICE_RETURN_URL")]
     return_url: Option<String>,
+    /// Where the gateway's edge is, with the demo's API behind it; without one nobody has an account.
+    #[arg(long, env = "MIID_SERVICE_EDGE_URL")]
+    pub(crate) edge_url: Option<Issuer>,
     /// How people may sign in: any, linked (open the wallet on the same machine) or addressed (type who they are).
     #[arg(long, env = "MIID_SERVICE_BINDING", default_value = "any", value_parser = Bindings::from_str)]
     binding: Bindings,
+    /// How people are asked for a step-up: linked, addressed, or any (the way in which they signed in). All but
+    /// linked must be registered with the gateway.
+    #[arg(long, env = "MIID_SERVICE_STEP_UP", default_value = "linked", value_parser = Bindings::from_str)]
+    step_up: Bindings,
     /// What the shop wants to know.
     #[arg(long, env = "MIID_SERVICE_CLAIMS", value_delimiter = ',', default_value = "name,email")]
     claims: Vec<String>,
@@ -94,21 +96,72 @@ pub(crate) struct Serve {
     /// Without a word from the gateway for so long, no session is trusted.
     #[arg(long, env = "MIID_SERVICE_FAIL_CLOSED_AFTER", default_value_t = DEFAULT_FAIL_CLOSED_AFTER)]
     fail_closed_after: Lifetime,
+    #[command(flatten)]
+    pub(crate) logging: Logging,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoApi {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, env = "MIID_DEMO_API_LISTEN", default_value = "127.0.0.1:15080")]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    client: Client,
+    #[command(flatten)]
+    pub(crate) logging: Logging,
+}
+
+/// Which service at which gateway.
+#[derive(Debug, Args)]
+struct Client {
+    /// Where the gateway is.
+    #[arg(long, env = "MIID_SERVICE_GATEWAY_URL", default_value = "http://127.0.0.1:14000")]
+    gateway_url: String,
+    /// What the gateway calls itself, where that is not its URL.
+    #[arg(long, env = "MIID_SERVICE_ISSUER")]
+    issuer: Option<Issuer>,
+    /// This service's name at the gateway.
+    #[arg(long, env = "MIID_SERVICE_CLIENT_ID", default_value = "demo-shop")]
+    client_id: String,
+    /// A file with the client secret; or the secret in MIID_SERVICE_CLIENT_SECRET.
+    #[arg(long, env = "MIID_SERVICE_CLIENT_SECRET_FILE")]
+    client_secret_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logging {
     /// Log lines as JSON.
     #[arg(long, env = "MIID_SERVICE_LOG_JSON")]
     log_json: bool,
 }
 
-impl Serve {
+impl Logging {
     /// Log lines go to stderr; stdout belongs to the one line that says where we listen.
-    pub(crate) fn start_logging(&self) {
+    pub(crate) fn start(&self) {
         let filter = EnvFilter::try_from_env("MIID_SERVICE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
         let colour = std::io::stderr().is_terminal();
         let builder =
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
         if self.log_json { builder.json().init() } else { builder.init() }
     }
+}
 
+impl DemoApi {
+    pub(crate) fn config(&self) -> anyhow::Result<ApiConfig> {
+        let client = &self.client;
+        let gateway_url: Issuer = client.gateway_url.parse().context("--gateway-url cannot be used")?;
+        Ok(ApiConfig {
+            issuer: client.issuer.clone().unwrap_or_else(|| gateway_url.clone()),
+            gateway_url,
+            client_id: ClientId::parse(&client.client_id).context("--client-id cannot be used")?,
+            client_secret: Secret::parse(client.secret()?.trim())
+                .context("the client secret does not look like miid_cs_…")?,
+            outside: Outside::real(),
+        })
+    }
+}
+
+impl Serve {
     /// What the library is told, now that it is known where we listen.
     pub(crate) fn config(&self, local: SocketAddr) -> anyhow::Result<Config> {
         let public_url = match &self.public_url {
@@ -118,9 +171,10 @@ impl Serve {
                 "--public-url is missing: say how browsers reach this service, such as https://shop.example"
             ),
         };
-        let secret = self.client_secret()?;
-        let mut config = Config::new(&self.gateway_url, &self.client_id, &secret, &public_url)?;
-        if let Some(issuer) = &self.issuer {
+        let client = &self.client;
+        let secret = client.secret()?;
+        let mut config = Config::new(&client.gateway_url, &client.client_id, &secret, &public_url)?;
+        if let Some(issuer) = &client.issuer {
             config.issuer = issuer.clone();
         }
         config.database_url = match &self.database_url {
@@ -133,6 +187,7 @@ impl Serve {
             config.return_url.clone_from(return_url);
         }
         config.bindings = self.binding;
+        config.step_up = self.step_up;
         config.claims = without_empty(&self.claims);
         config.scopes = without_empty(&self.scopes);
         config.trusted_proxies.clone_from(&self.trusted_proxies);
@@ -140,24 +195,6 @@ impl Serve {
         config.introspect_after = self.introspect_after;
         config.fail_closed_after = self.fail_closed_after;
         Ok(config)
-    }
-
-    fn client_secret(&self) -> anyhow::Result<Zeroizing<String>> {
-        if let Some(file) = &self.client_secret_file {
-            let secret = std::fs::read_to_string(file)
-                .with_context(|| format!("the client secret file {} cannot be read", file.display()))?;
-            if is_open(file) {
-                tracing::warn!("the client secret file {} can be read by others", file.display());
-            }
-            return Ok(Zeroizing::new(secret));
-        }
-        match std::env::var(SECRET_ENV) {
-            Ok(secret) => Ok(Zeroizing::new(secret)),
-            Err(_) => bail!(
-                "no client secret: give --client-secret-file or {SECRET_ENV}; `miid-gateway service add {}` makes one",
-                self.client_id
-            ),
-        }
     }
 
     /// The built pages. Without them the routes still work, which is all that some need.
@@ -176,6 +213,26 @@ impl Serve {
                 }
                 Ok(Path::new(DEFAULT_PAGES))
             }
+        }
+    }
+}
+
+impl Client {
+    fn secret(&self) -> anyhow::Result<Zeroizing<String>> {
+        if let Some(file) = &self.client_secret_file {
+            let secret = std::fs::read_to_string(file)
+                .with_context(|| format!("the client secret file {} cannot be read", file.display()))?;
+            if is_open(file) {
+                tracing::warn!("the client secret file {} can be read by others", file.display());
+            }
+            return Ok(Zeroizing::new(secret));
+        }
+        match std::env::var(SECRET_ENV) {
+            Ok(secret) => Ok(Zeroizing::new(secret)),
+            Err(_) => bail!(
+                "no client secret: give --client-secret-file or {SECRET_ENV}; `miid-gateway service add {}` makes one",
+                self.client_id
+            ),
         }
     }
 }

@@ -97,6 +97,9 @@ pub struct Config {
     pub return_url: String,
     /// How people may sign in here.
     pub bindings: Bindings,
+    /// How they are asked for a step-up; `Any` is the way in which the person signed in. All but `Linked` must be
+    /// registered with the gateway (`--step-up any`).
+    pub step_up: Bindings,
     /// `sqlite://<file>` or `postgres://…`.
     pub database_url: String,
     /// Made at the first start; instances that share a database share it.
@@ -141,6 +144,7 @@ impl Config {
             return_url: format!("{public_url}{}", paths::AUTH_RETURN),
             public_url,
             bindings: Bindings::default(),
+            step_up: Bindings::Linked,
             database_url: "sqlite://data/service/service.db".to_owned(),
             key_file: PathBuf::from("data/service/service.key"),
             name: client_id.to_owned(),

@@ -182,13 +182,19 @@ pub(crate) async fn apply(core: &Arc<Core>, event: ServiceEvent) -> Result<(), S
         ServiceEvent::SessionCreated(created) => {
             core.login_wakes.wake(created.challenge_id);
             let login = core.store.login(created.challenge_id).await?;
-            if login
-                .is_some_and(|login| matches!(login.state, LoginState::Expired(_) | LoginState::Denied(_)))
-            {
+            if login.is_some_and(|login| {
+                login.step_up.is_none()
+                    && matches!(login.state, LoginState::Expired(_) | LoginState::Denied(_))
+            }) {
                 // We gave this sign-in up while the answer to its exchange was lost: nobody has the tokens.
                 let core = Arc::clone(core);
                 core.tasks.clone().spawn(async move { finish::disown(&core, created.session_id).await });
             }
+            Ok(())
+        }
+        // The session goes on as it was.
+        ServiceEvent::ChallengeExchanged(exchanged) => {
+            core.login_wakes.wake(exchanged.challenge_id);
             Ok(())
         }
         ServiceEvent::SessionRevoked(revoked) => {

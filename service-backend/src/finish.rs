@@ -8,11 +8,12 @@
 //!    the first time, the gateway takes the second for a reuse, revokes what the first gave (tokens
 //!    that nobody received) and says `invalid_grant`: the browser starts again, and nothing is left
 //!    over. After two attempts without an answer the challenge itself is asked before each further
-//!    one, since *approved* there proves that the code is unused.
+//!    one, since *approved* there proves that the code is unused. A step-up is not sent again at all: what the
+//!    first use gave belongs to a session that is there already, and would end with it.
 //! 3. Tokens go, sealed, into a session row in the same transaction that moves the login to active.
 //! 4. A process that dies in between leaves a row in exchanging whose lease runs out. Another instance
 //!    (or the next start) takes it over once and sends the code again: as in step 2, an exchange that
-//!    had been done is undone. An orphan of the second owner is given up.
+//!    had been done is undone. An orphan of the second owner is given up, and a step-up's at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,12 +26,12 @@ use miid_protocol::{ChallengeId, Issuer, Lifetime, SessionId, Timestamp};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::events;
 use crate::gateway::GatewayError;
 use crate::logins::{Exchange, Login, LoginState};
 use crate::sessions::NewSession;
 use crate::sign_in::Core;
 use crate::store::{Approval, StoreError};
+use crate::{events, step_up};
 
 /// How long an instance that exchanges may be silent before others believe it dead.
 pub(crate) const LEASE: Lifetime = Lifetime::from_secs(15);
@@ -105,7 +106,9 @@ pub(crate) async fn adopt(core: &Arc<Core>, login: &Login) -> Result<(), StoreEr
     }
     tracing::warn!(challenge_id = %id, "taking over an exchange that was left");
     match opened_grant(core, login, orphan) {
-        Some(grant) if orphan.tries <= ADOPTIONS => begin(core, claim, grant, orphan.code_expires_at),
+        Some(grant) if orphan.tries <= ADOPTIONS && login.step_up.is_none() => {
+            begin(core, claim, grant, orphan.code_expires_at)
+        }
         _ => give_up(core, &claim, &LoginState::Expired(ExpireReason::Withdrawn)).await?,
     }
     Ok(())
@@ -142,9 +145,12 @@ async fn finish(
 ) -> Result<(), StoreError> {
     let id = claim.id;
     let Some(login) = core.store.login(id).await? else { return Ok(()) };
-    let outcome = exchange(core, claim, &login.seed, grant, code_expires_at).await?;
+    let outcome = exchange(core, claim, &login, grant, code_expires_at).await?;
     match outcome {
-        Outcome::Tokens(tokens) => activate(core, claim, *tokens).await,
+        Outcome::Tokens(tokens) => match login.step_up {
+            Some(session) => step_up::activate(core, claim, session, *tokens).await,
+            None => activate(core, claim, login.binding, *tokens).await,
+        },
         Outcome::Over(state) => give_up(core, claim, &state).await,
         Outcome::Released | Outcome::WrongResponse => {
             let approved = matches!(outcome, Outcome::WrongResponse);
@@ -165,12 +171,12 @@ async fn finish(
 async fn exchange(
     core: &Core,
     claim: &Claim,
-    seed: &str,
+    login: &Login,
     Grant { mut code, response }: Grant,
     mut code_expires_at: Timestamp,
 ) -> Result<Outcome, StoreError> {
     let id = claim.id;
-    let verifier = core.keys.code_verifier(seed);
+    let verifier = core.keys.code_verifier(&login.seed);
     let mut unanswered = 0;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -188,8 +194,10 @@ async fn exchange(
         tracing::warn!(challenge_id = %id, error = &error as &dyn std::error::Error, "no tokens for an approved sign-in yet");
         match Failure::of(&error) {
             Failure::NotDone => {}
-            Failure::Unknown => unanswered += 1,
-            Failure::Refused => return Ok(Outcome::Over(LoginState::Expired(ExpireReason::Withdrawn))),
+            Failure::Unknown if login.step_up.is_none() => unanswered += 1,
+            Failure::Unknown | Failure::Refused => {
+                return Ok(Outcome::Over(LoginState::Expired(ExpireReason::Withdrawn)));
+            }
             Failure::WrongResponse => return Ok(Outcome::WrongResponse),
             Failure::InvalidGrant => match after_invalid_grant(core, claim, &code, response.is_some()).await?
             {
@@ -316,29 +324,20 @@ impl Failure {
 }
 
 /// Step 3. The database may be away for a moment; the tokens exist only here.
-async fn activate(core: &Arc<Core>, claim: &Claim, tokens: TokenResponse) -> Result<(), StoreError> {
+async fn activate(
+    core: &Arc<Core>,
+    claim: &Claim,
+    binding: Binding,
+    tokens: TokenResponse,
+) -> Result<(), StoreError> {
     let id = claim.id;
-    let Some(session) = new_session(core, &tokens) else {
+    let Some(session) = new_session(core, binding, &tokens) else {
         disown(core, tokens.session_id).await;
         return give_up(core, claim, &LoginState::Expired(ExpireReason::Withdrawn)).await;
     };
-    let mut pause = FIRST_PAUSE;
-    let deadline = core.now().plus(LEASE);
-    let activated = loop {
-        match core.store.activate(claim, &session).await {
-            Ok(activated) => break activated,
-            // A commit whose answer was lost may have happened; the row says so.
-            Err(error) if core.now() > deadline => return Err(error),
-            Err(_) => {
-                if core.store.session(session.session_id).await.is_ok_and(|session| session.is_some()) {
-                    break true;
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-        }
-    };
-    if !activated {
+    let activated = insisting(core, || core.store.activate(claim, &session)).await?;
+    // A commit whose answer was lost may have happened; the row says so.
+    if !activated && core.store.session(session.session_id).await?.is_none() {
         disown(core, session.session_id).await; // taken over meanwhile: nobody will use these tokens
         return Ok(());
     }
@@ -350,7 +349,24 @@ async fn activate(core: &Arc<Core>, claim: &Claim, tokens: TokenResponse) -> Res
     Ok(())
 }
 
-fn new_session(core: &Core, tokens: &TokenResponse) -> Option<NewSession> {
+/// Tries again while the database is away, as long as the lease is good.
+pub(crate) async fn insisting<F: Future<Output = Result<bool, StoreError>>>(
+    core: &Core,
+    write: impl Fn() -> F,
+) -> Result<bool, StoreError> {
+    let mut pause = FIRST_PAUSE;
+    let deadline = core.now().plus(LEASE);
+    loop {
+        match write().await {
+            Err(error) if core.now() > deadline => return Err(error),
+            Err(_) => tokio::time::sleep(pause).await,
+            written => return written,
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn new_session(core: &Core, binding: Binding, tokens: &TokenResponse) -> Option<NewSession> {
     let id = tokens.session_id.to_string();
     let now = core.now();
     let iss = issuer_of(&tokens.access_token);
@@ -362,6 +378,10 @@ fn new_session(core: &Core, tokens: &TokenResponse) -> Option<NewSession> {
         );
         return None;
     }
+    let Some(refresh_token) = &tokens.refresh_token else {
+        tracing::error!("the gateway gave a sign-in no refresh token; is it a gateway of this version?");
+        return None;
+    };
     Some(NewSession {
         session_id: tokens.session_id,
         iss: core.config.issuer.clone(),
@@ -372,7 +392,8 @@ fn new_session(core: &Core, tokens: &TokenResponse) -> Option<NewSession> {
         claims: tokens.claims.clone(),
         access_sealed: core.keys.seal(&core.outside, "access", &id, &tokens.access_token),
         access_expires_at: now.plus(Lifetime::from_secs(tokens.expires_in)),
-        refresh_sealed: core.keys.seal(&core.outside, "refresh", &id, &tokens.refresh_token),
+        refresh_sealed: core.keys.seal(&core.outside, "refresh", &id, refresh_token),
+        binding,
         created_at: now,
         expires_at: tokens.session_expires_at.unwrap_or_else(|| now.plus(SESSION_TTL)),
     })
@@ -380,7 +401,7 @@ fn new_session(core: &Core, tokens: &TokenResponse) -> Option<NewSession> {
 
 /// Accounts are found by (`iss`, `sub`), so the issuer must be the one we were told. The signature need
 /// not be checked: the token came from the gateway itself over our own connection.
-fn issuer_of(access_token: &str) -> Option<Issuer> {
+pub(crate) fn issuer_of(access_token: &str) -> Option<Issuer> {
     #[derive(Deserialize)]
     struct Payload {
         iss: Issuer,
@@ -389,7 +410,7 @@ fn issuer_of(access_token: &str) -> Option<Issuer> {
     Some(serde_json::from_slice::<Payload>(&payload).ok()?.iss)
 }
 
-async fn give_up(core: &Core, claim: &Claim, state: &LoginState) -> Result<(), StoreError> {
+pub(crate) async fn give_up(core: &Core, claim: &Claim, state: &LoginState) -> Result<(), StoreError> {
     let id = claim.id;
     if core.store.fail_exchange(claim, state).await? {
         tracing::warn!(challenge_id = %id, ?state, "nothing came of an approved sign-in");

@@ -7,13 +7,13 @@ use miid_protocol::paths;
 use miid_protocol::problem::{ErrorCode, Problem};
 use miid_protocol::secret::{ClientSecret, ResponseCode, Secret};
 use miid_protocol::service::{
-    Challenge, ChallengeList, CreateChallenge, Introspection, PresenceAnswer, PresenceReport,
-    ServiceSessionList, TokenRequest, TokenResponse, TokenSubject, Withdraw,
+    Activity, AskActive, Challenge, ChallengeList, CreateChallenge, Introspection, PresenceAnswer,
+    PresenceReport, ServiceSessionList, TokenRequest, TokenResponse, TokenSubject, Withdraw,
 };
 use miid_protocol::{ChallengeId, ClientId, Issuer, SessionId, json};
 use reqwest::{Method, RequestBuilder, Response};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Longest wait for an answer; the gateway commits before it answers, and a commit is quick.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,6 +52,24 @@ impl GatewayError {
             _ => None,
         }
     }
+}
+
+/// The gateway's public keys (RFC 7517, RFC 8037).
+#[derive(Debug, Deserialize)]
+pub(crate) struct Jwks {
+    pub(crate) keys: Vec<Jwk>,
+}
+
+/// One of them.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Jwk {
+    pub(crate) kty: String,
+    #[serde(default)]
+    pub(crate) crv: String,
+    #[serde(default)]
+    pub(crate) kid: String,
+    #[serde(default)]
+    pub(crate) x: String,
 }
 
 /// A client of one gateway, as one service.
@@ -143,6 +161,16 @@ impl Gateway {
         self.call(Method::PUT, paths::SERVICE_PRESENCE.to_owned(), Some(report)).await
     }
 
+    /// Whether somebody is connected now.
+    pub(crate) async fn activity(&self, asked: &AskActive) -> Result<Activity, GatewayError> {
+        self.call(Method::POST, paths::SESSIONS_ACTIVE.to_owned(), Some(asked)).await
+    }
+
+    /// The keys that it signs with.
+    pub(crate) async fn keys(&self) -> Result<Jwks, GatewayError> {
+        self.answer(self.calls.get(format!("{}{}", self.base, paths::JWKS)), MAX_ANSWER).await
+    }
+
     /// Ends a session; one that is not there has ended.
     pub(crate) async fn end_session(&self, id: SessionId) -> Result<(), GatewayError> {
         let path = paths::with_id(paths::SESSION_BY_ID, id);
@@ -223,7 +251,7 @@ pub(crate) async fn refusal(answer: Response) -> GatewayError {
     }
 }
 
-async fn bounded_body(mut answer: Response, most: usize) -> Result<Vec<u8>, GatewayError> {
+pub(crate) async fn bounded_body(mut answer: Response, most: usize) -> Result<Vec<u8>, GatewayError> {
     let unanswered = |error: reqwest::Error| GatewayError::Unanswered(error.without_url().into());
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(unanswered)? {

@@ -122,6 +122,7 @@ async fn sweep(core: &Arc<Core>) -> Result<(), StoreError> {
             core.store.sweep_logins(ago(KEEP_LOGINS)).await?,
             core.store.sweep_sessions(ago(KEEP_SESSIONS)).await?,
             core.store.sweep_known(ago(KNOWN_FOR)).await?,
+            core.store.sweep_step_ups(core.now()).await?,
         ];
         if !more.into_iter().any(full) {
             break;

@@ -41,6 +41,9 @@
 //!    (`sessions`), for as long as the gateway vouches for it.
 //! 6. When the session ends, anywhere, the stream says so and every page that watches is told at once.
 //!
+//! Before something critical [`SignIn::step_up`] asks the person once more, on the same way (`step_up`): what comes
+//! of it is a short token for the session that is there already, [`SignIn::step_up_token`].
+//!
 //! The browser never holds a token or a key; the database holds no secret in the clear; what a process
 //! leaves undone when it dies is found in the store and taken up (`housekeeping`).
 //!
@@ -51,6 +54,7 @@ mod outside;
 mod return_page;
 mod sign_in;
 mod signed_in;
+mod step_up;
 
 mod routes;
 
@@ -85,4 +89,5 @@ pub use return_page::ReturnPage;
 pub use seal::KeyError;
 pub use sign_in::{ConnectError, SignIn};
 pub use signed_in::{AccessToken, SignedIn};
+pub use step_up::StepUp;
 pub use store::{OpenError, StoreError};

@@ -1,4 +1,4 @@
-//! One sign-in as this service knows it. Pure: no clock, no database, no gateway.
+//! One sign-in, or one step-up of a session, as this service knows it. Pure: no clock, no database, no gateway.
 //!
 //! ```text
 //! waiting ──approved──▶ exchanging ──tokens──▶ active
@@ -39,6 +39,8 @@ pub(crate) struct Login {
     /// Who was asked for, as a keyed digest; empty for a linked one, which asks for nobody.
     pub(crate) hint_digest: String,
     pub(crate) binding: Binding,
+    /// The session that it is for, where it is a step-up: that one goes on, and no other comes of it.
+    pub(crate) step_up: Option<SessionId>,
     /// A wallet has taken its link.
     pub(crate) claimed: bool,
     pub(crate) state: LoginState,
@@ -54,7 +56,7 @@ pub(crate) enum LoginState {
     },
     /// Approved, and one instance has the tokens made.
     Exchanging(Exchange),
-    /// There is a session.
+    /// There is a session, or the token of a step-up for it.
     Active {
         session_id: SessionId,
         did: Option<Did>,
@@ -165,6 +167,7 @@ mod tests {
             seed: "seed".into(),
             hint_digest: "digest".into(),
             binding: Binding::Linked,
+            step_up: None,
             claimed: true,
             state,
             expires_at: Timestamp::from_millis(10_000),

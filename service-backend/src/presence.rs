@@ -28,6 +28,8 @@ pub(crate) struct Presence {
 
 #[derive(Default)]
 struct State {
+    /// Of the last report.
+    seq: i64,
     open: HashMap<SessionId, usize>,
     untold: HashSet<SessionId>,
 }
@@ -61,9 +63,11 @@ impl Presence {
         if from_the_beginning {
             state.untold = state.open.keys().copied().collect();
         }
+        state.seq += 1;
         let portion: Vec<SessionId> = state.untold.iter().copied().take(PRESENCE_BATCH).collect();
         let mut report = PresenceReport {
             holder: holder.to_owned(),
+            seq: state.seq,
             reset: from_the_beginning,
             ..PresenceReport::default()
         };
@@ -73,6 +77,13 @@ impl Presence {
             list.push(id);
         }
         report
+    }
+
+    /// Nobody is connected here any more, whatever was said before.
+    fn goodbye(&self, holder: &str) -> PresenceReport {
+        let mut state = self.state();
+        state.seq += 1;
+        PresenceReport { holder: holder.to_owned(), seq: state.seq, reset: true, ..PresenceReport::default() }
     }
 
     /// A report was not heard.
@@ -103,9 +114,9 @@ pub(crate) async fn run(core: Arc<Core>) {
     let holder = &core.instance;
     let mut known = false;
     loop {
+        let before = known;
         let wait = match tell(&core, holder, &mut known).await {
-            Ok(()) if known && core.presence.is_told() => RENEW,
-            Ok(()) => Duration::ZERO,
+            Ok(()) => pause(before, known, core.presence.is_told()),
             Err(error) => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
@@ -124,8 +135,18 @@ pub(crate) async fn run(core: Arc<Core>) {
             () = core.closing.cancelled() => break,
         }
     }
-    let nobody = PresenceReport { holder: holder.clone(), reset: true, ..PresenceReport::default() };
+    let nobody = core.presence.goodbye(holder);
     let _ = tokio::time::timeout(GOODBYE, core.gateway.report_presence(&nobody)).await;
+}
+
+/// Until the next report, by whether this instance was known to the gateway before this one and is now. All of it is
+/// said at once to a gateway that forgot; but not again and again to one that will not know.
+fn pause(before: bool, known: bool, told: bool) -> Duration {
+    match (before, known) {
+        (_, true) if told => RENEW,
+        (false, false) => AGAIN,
+        _ => Duration::ZERO,
+    }
 }
 
 async fn tell(core: &Core, holder: &str, known: &mut bool) -> Result<(), GatewayError> {
@@ -140,7 +161,8 @@ async fn tell(core: &Core, holder: &str, known: &mut bool) -> Result<(), Gateway
         }
         Err(error) => {
             core.presence.keep(&report);
-            // It may have been heard or not: saying it again does no harm.
+            // It may have been heard or not, or is going to be: saying it again does no harm, and once that was
+            // heard the first does none either.
             Err(error)
         }
     }
@@ -176,6 +198,29 @@ mod tests {
         presence.keep(&lost);
         let report = presence.next("h", false);
         assert_eq!((report.opened, report.closed), (vec![], vec![id(1)]));
+    }
+
+    #[test]
+    fn every_report_has_a_larger_number_whatever_it_says() {
+        let presence = Arc::new(Presence::default());
+        let _stays = presence.connect(id(1));
+        let reports = [
+            presence.next("h", true),
+            presence.next("h", false),
+            presence.next("h", true),
+            presence.goodbye("h"),
+        ];
+        assert!(reports.windows(2).all(|two| two[0].seq < two[1].seq), "{reports:?}");
+        assert!(reports[3].reset && reports[3].opened.is_empty());
+    }
+
+    #[test]
+    fn a_gateway_that_forgot_is_told_at_once_and_one_that_will_not_know_is_left_a_pause() {
+        assert_eq!(pause(true, false, false), Duration::ZERO);
+        assert_eq!(pause(false, false, false), AGAIN);
+        assert_eq!(pause(false, false, true), AGAIN);
+        assert_eq!(pause(false, true, false), Duration::ZERO, "there is another portion");
+        assert_eq!(pause(false, true, true), RENEW);
     }
 
     #[test]

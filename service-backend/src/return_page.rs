@@ -76,12 +76,23 @@ fn is_led_here_by_nobody_else(headers: &HeaderMap) -> bool {
     sites.next().is_none() && matches!(site, Some("none" | "same-origin"))
 }
 
-pub(crate) fn router<S: Clone + Send + Sync + 'static>(sign_in: &SignIn, page: ReturnPage) -> Router<S> {
-    let state = (sign_in.clone(), Arc::new(page));
+/// `more` is what else the page is told.
+pub(crate) fn router<S: Clone + Send + Sync + 'static>(
+    sign_in: &SignIn,
+    page: ReturnPage,
+    more: Option<Meta>,
+) -> Router<S> {
+    let state = (sign_in.clone(), Arc::new(page), more);
     Router::new().route(paths::AUTH_RETURN, get(show)).with_state(state)
 }
 
-async fn show(State((sign_in, page)): State<(SignIn, Arc<ReturnPage>)>, request: Request) -> Response {
+/// Name and content.
+pub(crate) type Meta = (&'static str, &'static str);
+
+async fn show(
+    State((sign_in, page, more)): State<(SignIn, Arc<ReturnPage>, Option<Meta>)>,
+    request: Request,
+) -> Response {
     let (parts, _) = request.into_parts();
     let route = parts.extensions.get::<MatchedPath>().cloned();
     let config = &sign_in.core.config;
@@ -89,7 +100,8 @@ async fn show(State((sign_in, page)): State<(SignIn, Arc<ReturnPage>)>, request:
     let mut response = match same_origin::check(&parts, &config.public_url) {
         Err(refusal) => refusal.into_response(),
         Ok(()) => {
-            match page.with(&[("miid-return", ask), ("miid-binding", config.bindings.as_str())]).await {
+            let told = [("miid-return", ask), ("miid-binding", config.bindings.as_str())];
+            match page.with(&told.into_iter().chain(more).collect::<Vec<_>>()).await {
                 Some(html) => Html(html).into_response(),
                 None => Refusal::new(ErrorCode::NotFound).detail("The page is missing.").into_response(),
             }

@@ -19,6 +19,10 @@ use tower::ServiceExt as _;
 const CONNECTIONS: usize = 12_000;
 /// Time for a request's head, and so for an idle connection between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long what was sent may stay unacknowledged. A browser whose machine went to sleep or lost its network says
+/// nothing; its stream would count as open until TCP gives up by itself, a quarter of an hour later. Streams send
+/// something every 15 s, so it is noticed within 45.
+const UNHEARD: Duration = Duration::from_secs(30);
 /// Longest head; beyond it hyper answers 431.
 const HEAD_BYTES: usize = 32 << 10;
 
@@ -78,6 +82,7 @@ async fn connection(
     let _permit = permit;
     let Ok(peer) = stream.peer_addr() else { return };
     let _ = stream.set_nodelay(true);
+    notice_who_is_gone(&stream);
     let app = app.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         request.map(axum::body::Body::new)
@@ -93,4 +98,45 @@ async fn connection(
         () = closing.cancelled() => serving.as_mut().graceful_shutdown(),
     }
     let _ = serving.await;
+}
+
+/// See [`UNHEARD`]. Where the system knows no such thing it takes its own time.
+fn notice_who_is_gone(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(UNHEARD)) {
+        tracing::debug!(%error, "browsers that are gone are noticed late");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, UNHEARD);
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_does_not_wait_long_for_a_browser_that_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let browser = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
+        let (stream, _) = listener.accept().await.expect("accepted");
+        let kept = stream.into_std().expect("a socket");
+        let watched = kept.try_clone().expect("the same socket");
+        let stream = TcpStream::from_std(kept).expect("a stream");
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.expect("a permit");
+        let closing = CancellationToken::new();
+        let serving = tokio::spawn(connection(stream, permit, Router::new(), closing.clone()));
+        // Once it answers, everything about the socket is as it stays.
+        let mut answer = [0; 12];
+        {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            let mut browser = browser;
+            browser.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("written");
+            browser.read_exact(&mut answer).await.expect("an answer");
+        }
+        assert_eq!(&answer, b"HTTP/1.1 404");
+        let unheard = socket2::SockRef::from(&watched).tcp_user_timeout().expect("an option");
+        assert_eq!(unheard, Some(UNHEARD));
+        closing.cancel();
+        serving.await.expect("it ends");
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use miid_protocol::browser::SessionInfo;
 use miid_protocol::problem::ErrorCode;
-use miid_protocol::service::{RevokeReason, TokenRequest};
+use miid_protocol::service::{Binding, RevokeReason, TokenRequest};
 use miid_protocol::{Did, Issuer, Lifetime, SessionId, Timestamp};
 use zeroize::Zeroizing;
 
@@ -55,8 +55,17 @@ pub(crate) struct NewSession {
     pub(crate) access_sealed: String,
     pub(crate) access_expires_at: Timestamp,
     pub(crate) refresh_sealed: String,
+    /// How the person signed in.
+    pub(crate) binding: Binding,
     pub(crate) created_at: Timestamp,
     pub(crate) expires_at: Timestamp,
+}
+
+/// The token of a session's last step-up.
+#[derive(Debug, Clone)]
+pub(crate) struct SteppedUp {
+    pub(crate) sealed: String,
+    pub(crate) until: Timestamp,
 }
 
 /// A session as remembered.
@@ -73,9 +82,11 @@ pub(crate) struct Session {
     pub(crate) access_expires_at: Timestamp,
     pub(crate) refresh_sealed: String,
     pub(crate) token_version: i64,
+    pub(crate) binding: Binding,
     pub(crate) created_at: Timestamp,
     pub(crate) checked_at: Timestamp,
     pub(crate) expires_at: Timestamp,
+    pub(crate) stepped_up: Option<SteppedUp>,
     pub(crate) end: Option<End>,
 }
 
@@ -86,8 +97,13 @@ impl Session {
         self.end.or((self.expires_at <= now).then_some(expired))
     }
 
+    /// Its step-up, as long as that counts.
+    pub(crate) fn stepped_up_at(&self, now: Timestamp) -> Option<&SteppedUp> {
+        self.stepped_up.as_ref().filter(|stepped_up| now < stepped_up.until)
+    }
+
     /// What its browser may see of it.
-    pub(crate) fn info(&self) -> SessionInfo {
+    pub(crate) fn info(&self, now: Timestamp) -> SessionInfo {
         SessionInfo {
             sub: self.sub.clone(),
             did: self.did.clone(),
@@ -97,6 +113,7 @@ impl Session {
             claims: self.claims.clone(),
             created_at: self.created_at,
             expires_at: self.expires_at,
+            stepped_up_until: self.stepped_up_at(now).map(|stepped_up| stepped_up.until),
         }
     }
 }
@@ -242,14 +259,21 @@ impl Core {
             answer => answer?,
         };
         let access = self.keys.seal(&self.outside, "access", &id.to_string(), &tokens.access_token);
-        let refresh = self.keys.seal(&self.outside, "refresh", &id.to_string(), &tokens.refresh_token);
+        // RFC 6749, section 6: where there is no other one it stays.
+        let successor = tokens.refresh_token.as_deref().unwrap_or(&refresh_token);
+        let refresh = self.keys.seal(&self.outside, "refresh", &id.to_string(), successor);
         let expires_at = asked_at.plus(Lifetime::from_secs(tokens.expires_in));
         // Where another instance refreshed at the same moment it got the same successor, and stored it.
         self.store.store_tokens(id, session.token_version, &access, expires_at, &refresh).await?;
         Ok(Zeroizing::new(tokens.access_token))
     }
 
-    fn opened(&self, what: &str, id: SessionId, sealed: &str) -> Result<Zeroizing<String>, StoreError> {
+    pub(crate) fn opened(
+        &self,
+        what: &str,
+        id: SessionId,
+        sealed: &str,
+    ) -> Result<Zeroizing<String>, StoreError> {
         self.keys
             .open_sealed(what, &id.to_string(), sealed)
             .ok_or(StoreError::Corrupt("a seal that does not open"))

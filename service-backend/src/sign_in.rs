@@ -144,7 +144,7 @@ impl SignIn {
 
     /// `GET /auth/return`, to be merged beside [`SignIn::routes`] by a service that offers linked sign-in.
     pub fn return_page<S: Clone + Send + Sync + 'static>(&self, page: ReturnPage) -> Router<S> {
-        return_page::router(self, page)
+        return_page::router(self, page, None)
     }
 
     /// An access token of this session, renewed where it has to be.

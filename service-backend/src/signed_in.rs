@@ -1,17 +1,21 @@
 //! [`SignedIn`]: an argument for handlers that only a signed-in person may reach.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
+use http::header::USER_AGENT;
 use http::request::Parts;
 use miid_protocol::problem::ErrorCode;
 use miid_protocol::{Did, Issuer, SessionId, Timestamp};
 use zeroize::Zeroizing;
 
+use crate::config::Config;
 use crate::refusal::Refusal;
 use crate::same_origin;
 use crate::sessions::Session;
 use crate::sign_in::SignIn;
+use crate::{address, agent};
 
 /// The person behind a request. Taking it as an argument answers 401 where nobody is signed in, and
 /// 403 where another site makes the browser change something here.
@@ -34,10 +38,26 @@ pub struct SignedIn {
     pub claims: BTreeMap<String, String>,
     /// When the session ends at the latest.
     pub expires_at: Timestamp,
+    /// Whose request this is, as a wallet shows it.
+    pub(crate) browser: Browser,
 }
 
-impl From<Session> for SignedIn {
-    fn from(session: Session) -> Self {
+/// What a request says of the browser that sent it; it proves nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Browser {
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) agent: Option<String>,
+}
+
+impl Browser {
+    fn of(parts: &Parts, config: &Config) -> Self {
+        let agent = parts.headers.get(USER_AGENT).and_then(|value| agent::short(value.to_str().ok()?));
+        Self { ip: address::of(parts, &config.trusted_proxies), agent }
+    }
+}
+
+impl SignedIn {
+    fn of(session: Session, browser: Browser) -> Self {
         Self {
             iss: session.iss,
             sub: session.sub,
@@ -46,6 +66,7 @@ impl From<Session> for SignedIn {
             scope: session.scope,
             claims: session.claims,
             expires_at: session.expires_at,
+            browser,
         }
     }
 }
@@ -60,7 +81,8 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let core = SignIn::from_ref(state).core;
         same_origin::check(parts, &core.config.public_url)?;
-        core.authenticate(&parts.headers).await.map(Self::from)
+        let session = core.authenticate(&parts.headers).await?;
+        Ok(Self::of(session, Browser::of(parts, &core.config)))
     }
 }
 

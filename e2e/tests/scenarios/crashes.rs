@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use futures_util::future::join_all;
 use miid_e2e::gateway::Address;
 use miid_e2e::postgres::Cluster;
-use miid_e2e::{Answer, Service, Wallet, World, eventually, on_both, on_postgres, service};
+use miid_e2e::{Answer, Renewable as _, Service, Wallet, World, eventually, on_both, on_postgres, service};
 use miid_protocol::service::{Challenge, ChallengeStatus, TokenResponse};
 use miid_protocol::{ErrorCode, paths};
 use reqwest::header::RETRY_AFTER;
@@ -59,11 +59,11 @@ async fn the_gateway_is_killed_after_each_step(world: World) {
 
     gateway.crash().await;
     assert!(shop.introspect(&gateway, &tokens.access_token).await.active, "signed by a key that survived");
-    let next: TokenResponse = shop.refresh(&gateway, &tokens.refresh_token).await.ok();
+    let next: TokenResponse = shop.refresh(&gateway, tokens.renewal()).await.ok();
 
     gateway.crash().await;
-    let same: TokenResponse = shop.refresh(&gateway, &tokens.refresh_token).await.ok();
-    assert_eq!(same.refresh_token, next.refresh_token);
+    let same: TokenResponse = shop.refresh(&gateway, tokens.renewal()).await.ok();
+    assert_eq!(same.renewal(), next.renewal());
     let statement = alice.revocation(&gateway, "demo-shop", tokens.session_id);
     let (path, revocation) = (paths::revoke(tokens.session_id), json!({"statement": statement}));
     let at = alice.post(&gateway, &path, &revocation).await.is(200).json()["at"].clone();

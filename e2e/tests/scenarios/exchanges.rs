@@ -1,7 +1,7 @@
 //! A code is exchanged once, by its service, with its verifier.
 
 use futures_util::future::join_all;
-use miid_e2e::{World, on_both, service};
+use miid_e2e::{Renewable as _, World, on_both, service};
 use miid_protocol::ErrorCode;
 use miid_protocol::paths;
 use miid_protocol::service::{ChallengeStatus, EndReason, ExpireReason, TokenResponse};
@@ -63,7 +63,7 @@ async fn a_code_used_twice_revokes(world: World) {
 
     shop.exchange(&gateway, &code, &login.verifier).await.refused(ErrorCode::InvalidGrant);
     assert!(!shop.introspect(&gateway, &tokens.access_token).await.active);
-    shop.refresh(&gateway, &tokens.refresh_token).await.refused(ErrorCode::InvalidGrant);
+    shop.refresh(&gateway, tokens.renewal()).await.refused(ErrorCode::InvalidGrant);
     assert_eq!(wallet.expect("session_revoked").await.json()["reason"], "code_reuse");
     assert_eq!(shop.challenge(&gateway, login.id()).await.status, ChallengeStatus::Revoked);
 }
@@ -87,10 +87,10 @@ async fn another_service_neither_exchanges_nor_watches(world: World) {
 
     let tokens: TokenResponse = shop.exchange(&gateway, &code, &login.verifier).await.ok();
     other.exchange(&gateway, &code, &login.verifier).await.refused(ErrorCode::InvalidGrant);
-    other.refresh(&gateway, &tokens.refresh_token).await.refused(ErrorCode::InvalidGrant);
+    other.refresh(&gateway, tokens.renewal()).await.refused(ErrorCode::InvalidGrant);
     other.end_session(&gateway, tokens.session_id).await.refused(ErrorCode::SessionNotFound);
     assert!(shop.introspect(&gateway, &tokens.access_token).await.active, "nothing of it had an effect");
-    shop.refresh(&gateway, &tokens.refresh_token).await.is(200);
+    shop.refresh(&gateway, tokens.renewal()).await.is(200);
 
     // The other service's stream begins with its own first event.
     let own = other.login(&gateway, bob.did().as_str()).await;
@@ -180,7 +180,7 @@ async fn forms_are_taken_as_well_as_json(world: World) {
     let text = format!("token={}", tokens.access_token);
     let answer = shop.send(&gateway, reqwest::Method::POST, paths::TOKEN_INTROSPECT, form(text)).await;
     assert_eq!(answer.json()["active"], true);
-    let twice = format!("grant_type=refresh_token&grant_type=x&refresh_token={}", tokens.refresh_token);
+    let twice = format!("grant_type=refresh_token&grant_type=x&refresh_token={}", tokens.renewal());
     let answer = shop.send(&gateway, reqwest::Method::POST, paths::TOKEN_EXCHANGE, form(twice)).await;
     answer.refused(ErrorCode::InvalidRequest);
 }

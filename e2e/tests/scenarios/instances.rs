@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use miid_e2e::{World, on_postgres};
+use miid_e2e::{Renewable as _, World, on_postgres};
 use miid_protocol::service::{ChallengeStatus, TokenResponse};
 use miid_protocol::{ErrorCode, paths};
 
@@ -36,9 +36,9 @@ async fn traffic_crosses_between_two_gateways(world: World) {
         assert_eq!(shop.code(&a, login.id()).await, code);
         let tokens: TokenResponse = shop.exchange(&a, &code, &login.verifier).await.ok();
         assert!(shop.introspect(&b, &tokens.access_token).await.active);
-        let refreshed: TokenResponse = shop.refresh(&b, &tokens.refresh_token).await.ok();
-        let again: TokenResponse = shop.refresh(&a, &tokens.refresh_token).await.ok();
-        assert_eq!(refreshed.refresh_token, again.refresh_token);
+        let refreshed: TokenResponse = shop.refresh(&b, tokens.renewal()).await.ok();
+        let again: TokenResponse = shop.refresh(&a, tokens.renewal()).await.ok();
+        assert_eq!(refreshed.renewal(), again.renewal());
         wallet.expect("session_created").await;
         alice.revoke(&b, "demo-shop", tokens.session_id).await.is(200);
         assert_eq!(wallet.expect("session_revoked").await.json()["reason"], "user");

@@ -38,7 +38,7 @@ on_sqlite!(
 on_postgres!(a_browser_comes_back_to_another_instance);
 
 /// Takes the link that a page shows.
-async fn claim(gateway: &Gateway, wallet: &Wallet, started: &StartResponse) -> String {
+pub(crate) async fn claim(gateway: &Gateway, wallet: &Wallet, started: &StartResponse) -> String {
     let link = started.wallet_link.as_deref().expect("a linked login has a link");
     let link = WalletLink::parse(link).expect("it is one");
     assert_eq!(link.issuer, gateway.issuer);
@@ -56,14 +56,19 @@ async fn approve(gateway: &Gateway, wallet: &Wallet, started: &StartResponse) ->
 }
 
 /// The same, and what the page that it opens reads.
-async fn approved(gateway: &Gateway, shop: &Shop, wallet: &Wallet, started: &StartResponse) -> Returned {
+pub(crate) async fn approved(
+    gateway: &Gateway,
+    shop: &Shop,
+    wallet: &Wallet,
+    started: &StartResponse,
+) -> Returned {
     let address = approve(gateway, wallet, started).await;
     let (page, fragment) = address.split_once('#').expect("what matters is in the fragment");
     assert_eq!(page, format!("{}{}", shop.origin(), paths::AUTH_RETURN));
     Returned::parse(fragment).expect("the gateway's fragment parses")
 }
 
-fn made_up(returned: &Returned) -> Returned {
+pub(crate) fn made_up(returned: &Returned) -> Returned {
     Returned { response_code: Secret::from_bytes([7; 32]), ..returned.clone() }
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use miid_e2e::port::Port;
 use miid_e2e::program::{self, Ran};
 use miid_e2e::service::RETURN_URL;
-use miid_e2e::{Gateway, World, eventually, on_both, on_sqlite};
+use miid_e2e::{Gateway, Renewable as _, World, eventually, on_both, on_sqlite};
 use miid_protocol::service::{Challenge, CreateChallenge};
 use miid_protocol::{ErrorCode, paths};
 use serde_json::{Value, json};
@@ -227,7 +227,7 @@ async fn no_secret_lies_about(world: World) {
     let mut log = other.events(&gateway, None, None).await;
     let tokens = other.sign_in(&gateway, &alice).await;
     assert!(log.expect("challenge_verified").await.data.contains("miid_ac_"));
-    other.refresh(&gateway, &tokens.refresh_token).await.is(200);
+    other.refresh(&gateway, tokens.renewal()).await.is(200);
     let waiting = other.login(&gateway, bob.did().as_str()).await;
     bob.approve(&gateway, &waiting.challenge, waiting.number()).await.is(200);
     other.code(&gateway, waiting.id()).await;
@@ -247,8 +247,8 @@ async fn no_secret_lies_about(world: World) {
     assert!(bob.listed(&gateway, links[2].id()).await.unwrap().return_to.is_some());
     other.create(&gateway, &other.asking_for_a_link().0).await.is(201);
     // And of what is refused with one in hand.
-    other.exchange(&gateway, &tokens.refresh_token, &waiting.verifier).await.refused(ErrorCode::InvalidGrant);
-    let query = format!("/v1/nothing?token={}", tokens.refresh_token);
+    other.exchange(&gateway, tokens.renewal(), &waiting.verifier).await.refused(ErrorCode::InvalidGrant);
+    let query = format!("/v1/nothing?token={}", tokens.renewal());
     world.get(&gateway, &query).await.refused(ErrorCode::NotFound);
     let path = format!("/v1/auth/challenges/{}", tokens.access_token);
     other.get(&gateway, &path).await.refused(ErrorCode::ChallengeNotFound);
@@ -345,7 +345,7 @@ async fn commands_work_beside_a_running_gateway(world: World) {
         (!shop.introspect(&gateway, &tokens.access_token).await.active).then_some(())
     })
     .await;
-    let next = refreshed(&gateway, &shop, &tokens.refresh_token).await;
+    let next = refreshed(&gateway, &shop, tokens.renewal()).await;
     assert_ne!(signing_kid(&next), kid);
     assert!(shop.introspect(&gateway, &next).await.active);
     let jwks = world.get(&gateway, paths::JWKS).await.text();

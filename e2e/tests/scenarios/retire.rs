@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use miid_e2e::{
-    Answer, Gateway, Kind, Login, Service, Wallet, World, eventually, on_both, on_postgres, on_sqlite,
-    service,
+    Answer, Gateway, Kind, Login, Renewable as _, Service, Wallet, World, eventually, on_both, on_postgres,
+    on_sqlite, service,
 };
 use miid_protocol::service::{ChallengeStatus, DenyReason, TokenResponse};
 use miid_protocol::statement::{self, Decision};
@@ -95,7 +95,7 @@ async fn everything_of_an_identity_ends_at_once(world: World) {
     }
     for (shop, tokens) in &signed_in {
         assert!(!shop.introspect(&gateway, &tokens.access_token).await.active);
-        shop.refresh(&gateway, &tokens.refresh_token).await.refused(ErrorCode::InvalidGrant);
+        shop.refresh(&gateway, tokens.renewal()).await.refused(ErrorCode::InvalidGrant);
         shop.userinfo(&gateway, &tokens.access_token).await.refused(ErrorCode::InvalidToken);
     }
     for _ in 0..3 {
@@ -376,7 +376,7 @@ async fn race(world: &World, [here, there]: [&Gateway; 2], shop: &Service) {
             retiring,
             until(over, async |_| alice.approve(here, &to_approve.challenge, to_approve.number()).await),
             until(over, async |_| many.exchange(here, code, &to_exchange.verifier).await),
-            until(over, async |_| many.refresh(here, &session.refresh_token).await),
+            until(over, async |_| many.refresh(here, session.renewal()).await),
             until(over, async |i| claim_and_approve(here, shop, alice, &links[i % links.len()]).await),
             until(over, async |i| name_oneself(here, alice, (i % 2 == 0).then_some("alice")).await),
             until(over, async |_| begin_and_finish(here, many, alice).await),
@@ -400,7 +400,7 @@ async fn race(world: &World, [here, there]: [&Gateway; 2], shop: &Service) {
             let tokens: TokenResponse = answer.ok();
             for shop in [shop, many] {
                 assert!(!shop.introspect(there, &tokens.access_token).await.active, "round {round}");
-                shop.refresh(there, &tokens.refresh_token).await.refused(ErrorCode::InvalidGrant);
+                shop.refresh(there, tokens.renewal()).await.refused(ErrorCode::InvalidGrant);
             }
         }
         let held = format!("SELECT handle FROM handles WHERE did = '{did}' AND frozen_until IS NULL");

@@ -1,7 +1,7 @@
 //! One person, one session (or several, where a service is registered so), and how sessions end.
 
 use futures_util::future::join_all;
-use miid_e2e::{World, eventually, on_both};
+use miid_e2e::{Renewable as _, World, eventually, on_both};
 use miid_protocol::{ErrorCode, paths};
 use serde_json::json;
 
@@ -26,7 +26,7 @@ async fn a_new_login_supersedes_the_earlier_session(world: World) {
     assert_eq!(revoked["session_id"], json!(first.session_id));
     assert_eq!(revoked["reason"], "superseded");
     assert!(!shop.introspect(&gateway, &first.access_token).await.active);
-    shop.refresh(&gateway, &first.refresh_token).await.refused(ErrorCode::InvalidGrant);
+    shop.refresh(&gateway, first.renewal()).await.refused(ErrorCode::InvalidGrant);
     assert!(shop.introspect(&gateway, &second.access_token).await.active);
     assert!(other.introspect(&gateway, &elsewhere.access_token).await.active);
 }
@@ -96,7 +96,7 @@ async fn nothing_outlives_the_session(world: World) {
     let mut log = shop.events(&gateway, None, None).await;
     let tokens = shop.sign_in(&gateway, &alice).await;
     assert!(tokens.expires_in <= 4, "{}", tokens.expires_in);
-    let refreshed = shop.refresh(&gateway, &tokens.refresh_token).await.json();
+    let refreshed = shop.refresh(&gateway, tokens.renewal()).await.json();
     let token = refreshed["access_token"].as_str().unwrap();
     let over = log.expect("session_revoked").await.json();
     assert_eq!(over["reason"], "expired");

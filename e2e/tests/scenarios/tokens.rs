@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use miid_e2e::{World, clock, eventually, on_both, on_sqlite};
+use miid_e2e::{Renewable as _, World, clock, eventually, on_both, on_sqlite};
 use miid_protocol::service::TokenResponse;
 use miid_protocol::{ErrorCode, Signature, VerifyingKey, jws, paths};
 use serde_json::{Value, json};
@@ -28,16 +28,16 @@ async fn a_spent_refresh_token_gives_the_same_successor_while_that_is_unused(wor
     let (gateway, shop) = world.gateway_and_service(&[]).await;
     let alice = world.wallet();
     let first = shop.sign_in(&gateway, &alice).await;
-    let second: TokenResponse = shop.refresh(&gateway, &first.refresh_token).await.ok();
-    assert_ne!(first.refresh_token, second.refresh_token);
+    let second: TokenResponse = shop.refresh(&gateway, first.renewal()).await.ok();
+    assert_ne!(first.renewal(), second.renewal());
     assert_eq!((first.session_id, &first.sub), (second.session_id, &second.sub));
     for _ in 0..3 {
-        let again: TokenResponse = shop.refresh(&gateway, &first.refresh_token).await.ok();
-        assert_eq!(again.refresh_token, second.refresh_token);
+        let again: TokenResponse = shop.refresh(&gateway, first.renewal()).await.ok();
+        assert_eq!(again.renewal(), second.renewal());
         assert!(shop.introspect(&gateway, &again.access_token).await.active);
     }
-    let third: TokenResponse = shop.refresh(&gateway, &second.refresh_token).await.ok();
-    assert_ne!(second.refresh_token, third.refresh_token);
+    let third: TokenResponse = shop.refresh(&gateway, second.renewal()).await.ok();
+    assert_ne!(second.renewal(), third.renewal());
     assert!(shop.introspect(&gateway, &third.access_token).await.active);
     assert_eq!(alice.sessions(&gateway).await.len(), 1);
 }
@@ -45,11 +45,11 @@ async fn a_spent_refresh_token_gives_the_same_successor_while_that_is_unused(wor
 async fn refreshes_in_lockstep_agree(world: World) {
     let (gateway, shop) = world.gateway_and_service(&[]).await;
     let alice = world.wallet();
-    let mut token = shop.sign_in(&gateway, &alice).await.refresh_token;
+    let mut token = shop.sign_in(&gateway, &alice).await.renewal().clone();
     for _ in 0..3 {
         let answers = join_all((0..16).map(|_| shop.refresh(&gateway, &token))).await;
         let successors: BTreeSet<String> =
-            answers.iter().map(|answer| answer.ok::<TokenResponse>().refresh_token).collect();
+            answers.iter().map(|answer| answer.ok::<TokenResponse>().renewal().clone()).collect();
         assert_eq!(successors.len(), 1);
         token = successors.into_iter().next().unwrap();
     }
@@ -61,11 +61,11 @@ async fn a_refresh_token_used_after_its_successor_ends_the_session(world: World)
     let alice = world.wallet();
     let mut log = shop.events(&gateway, None, None).await;
     let first = shop.sign_in(&gateway, &alice).await;
-    let second: TokenResponse = shop.refresh(&gateway, &first.refresh_token).await.ok();
-    let third: TokenResponse = shop.refresh(&gateway, &second.refresh_token).await.ok();
-    shop.refresh(&gateway, &first.refresh_token).await.refused(ErrorCode::InvalidGrant);
+    let second: TokenResponse = shop.refresh(&gateway, first.renewal()).await.ok();
+    let third: TokenResponse = shop.refresh(&gateway, second.renewal()).await.ok();
+    shop.refresh(&gateway, first.renewal()).await.refused(ErrorCode::InvalidGrant);
     assert_eq!(log.expect("session_revoked").await.json()["reason"], "refresh_reuse");
-    shop.refresh(&gateway, &third.refresh_token).await.refused(ErrorCode::InvalidGrant);
+    shop.refresh(&gateway, third.renewal()).await.refused(ErrorCode::InvalidGrant);
     assert!(!shop.introspect(&gateway, &third.access_token).await.active);
     assert!(alice.sessions(&gateway).await.is_empty());
 }
@@ -75,11 +75,11 @@ async fn a_refresh_token_used_after_the_window_ends_the_session(world: World) {
     let alice = world.wallet();
     let mut log = shop.events(&gateway, None, None).await;
     let first = shop.sign_in(&gateway, &alice).await;
-    let second: TokenResponse = shop.refresh(&gateway, &first.refresh_token).await.ok();
+    let second: TokenResponse = shop.refresh(&gateway, first.renewal()).await.ok();
     eventually("the window closes", || async {
-        let answer = shop.refresh(&gateway, &first.refresh_token).await;
+        let answer = shop.refresh(&gateway, first.renewal()).await;
         if answer.status == 200 {
-            assert_eq!(answer.ok::<TokenResponse>().refresh_token, second.refresh_token);
+            assert_eq!(answer.ok::<TokenResponse>().renewal(), second.renewal());
             return None;
         }
         answer.refused(ErrorCode::InvalidGrant);
@@ -87,7 +87,7 @@ async fn a_refresh_token_used_after_the_window_ends_the_session(world: World) {
     })
     .await;
     assert_eq!(log.expect("session_revoked").await.json()["reason"], "refresh_reuse");
-    shop.refresh(&gateway, &second.refresh_token).await.refused(ErrorCode::InvalidGrant);
+    shop.refresh(&gateway, second.renewal()).await.refused(ErrorCode::InvalidGrant);
 }
 
 async fn another_services_token_is_inactive_and_stays_alive(world: World) {
@@ -95,7 +95,7 @@ async fn another_services_token_is_inactive_and_stays_alive(world: World) {
     let other = gateway.add_service("other-shop", &[]).await;
     let alice = world.wallet();
     let tokens = shop.sign_in(&gateway, &alice).await;
-    for token in [&tokens.access_token, &tokens.refresh_token] {
+    for token in [&tokens.access_token, tokens.renewal()] {
         let answer = other.post(&gateway, paths::TOKEN_INTROSPECT, &json!({"token": token})).await;
         assert_eq!(answer.is(200).json(), json!({"active": false}));
         other.revoke(&gateway, token).await.is(200);
@@ -112,7 +112,7 @@ async fn another_services_token_is_inactive_and_stays_alive(world: World) {
     assert_eq!(introspection.client_id.as_deref(), Some("demo-shop"));
     assert_eq!(introspection.sub.as_deref(), Some(tokens.sub.as_str()));
     assert_eq!(introspection.sid, Some(tokens.session_id));
-    assert!(shop.introspect(&gateway, &tokens.refresh_token).await.active);
+    assert!(shop.introspect(&gateway, tokens.renewal()).await.active);
 }
 
 async fn an_expired_access_token_is_inactive(world: World) {
@@ -126,7 +126,7 @@ async fn an_expired_access_token_is_inactive(world: World) {
     .await;
     shop.userinfo(&gateway, &tokens.access_token).await.refused(ErrorCode::InvalidToken);
     // The session goes on.
-    shop.refresh(&gateway, &tokens.refresh_token).await.is(200);
+    shop.refresh(&gateway, tokens.renewal()).await.is(200);
     assert_eq!(alice.sessions(&gateway).await.len(), 1);
 }
 
@@ -136,7 +136,7 @@ async fn a_revoked_token_takes_its_session_along(world: World) {
     let mut log = shop.events(&gateway, None, None).await;
     for by_access in [true, false] {
         let tokens = shop.sign_in(&gateway, &alice).await;
-        let token = if by_access { &tokens.access_token } else { &tokens.refresh_token };
+        let token = if by_access { &tokens.access_token } else { tokens.renewal() };
         for _ in 0..2 {
             shop.revoke(&gateway, token).await.is(200);
         }
@@ -199,7 +199,7 @@ async fn anyone_can_check_an_access_token_with_the_jwks(world: World) {
     assert_eq!(info["sub"], tokens.sub.as_str());
     assert_eq!(info["claims"], json!({"name": "Alice Kim"}));
     assert_eq!(info["claims_verified"], false);
-    for wrong in [tokens.refresh_token.as_str(), "x", &format!("{}x", tokens.access_token)] {
+    for wrong in [tokens.renewal().as_str(), "x", &format!("{}x", tokens.access_token)] {
         shop.userinfo(&gateway, wrong).await.refused(ErrorCode::InvalidToken);
     }
     assert!(world.get(&gateway, paths::USERINFO).await.problem().status == 401);
@@ -289,5 +289,5 @@ async fn keys_rotate_without_a_restart(world: World) {
     let header: Value = serde_json::from_slice(&header).unwrap();
     assert!(after.iter().any(|kid| header["kid"] == kid.as_str()), "the old key stays published");
     assert!(shop.introspect(&gateway, &tokens.access_token).await.active);
-    shop.refresh(&gateway, &tokens.refresh_token).await.is(200);
+    shop.refresh(&gateway, tokens.renewal()).await.is(200);
 }

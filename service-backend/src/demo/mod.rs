@@ -1,5 +1,11 @@
-//! The demo shop: the library's routes, the built pages, and nothing that another service could not do
-//! for itself.
+//! The demo shop: the library's routes, the built pages, an account behind the gateway's edge ([`api`]), and
+//! nothing that another service could not do for itself.
+
+mod account;
+pub mod api;
+mod edge;
+mod problem;
+mod transfer;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,15 +24,23 @@ use miid_protocol::problem::ErrorCode;
 use miid_protocol::{Issuer, paths};
 use tower_http::services::ServeDir;
 
+use self::edge::Edge;
 use crate::refusal::Refusal;
-use crate::return_page::{CSP, ReturnPage};
+use crate::return_page::{self, CSP, Meta, ReturnPage};
 use crate::same_origin;
-use crate::sign_in::SignIn;
+use crate::sign_in::{ConnectError, SignIn};
 
 /// Everything that the demo answers. `/healthz` and `/readyz` are for whoever runs it, under any host name.
-pub fn app(sign_in: &SignIn, pages: &Path) -> Router {
+/// `edge` is where the gateway's edge is; without one nobody has an account here.
+///
+/// # Errors
+/// Where no HTTP client can be made.
+pub fn app(sign_in: &SignIn, pages: &Path, edge: Option<Issuer>) -> Result<Router, ConnectError> {
     let config = &sign_in.core.config;
-    let (public_url, binding) = (config.public_url.clone(), config.bindings.as_str());
+    let transfer = if edge.is_some() { "on" } else { "off" };
+    let edge = edge.map(Edge::new).transpose().map_err(ConnectError::Client)?;
+    let public_url = config.public_url.clone();
+    let metas = [("miid-binding", config.bindings.as_str()), ("miid-transfer", transfer)];
     let front = ReturnPage::file(pages.join("index.html"));
     let index = Arc::new(front.clone());
     let pages = ServeDir::new(pages)
@@ -34,19 +48,20 @@ pub fn app(sign_in: &SignIn, pages: &Path) -> Router {
         .call_fallback_on_method_not_allowed(true)
         .fallback(Router::new().fallback(nothing));
     let site = Router::new()
-        .route("/", get(async move || front_page(&index, binding).await))
+        .route("/", get(async move || front_page(&index, metas).await))
         .merge(sign_in.routes())
-        .merge(sign_in.return_page(front))
+        .merge(return_page::router(sign_in, front, Some(metas[1])))
+        .merge(transfer::routes(sign_in, edge))
         .fallback_service(pages)
         .layer(from_fn_with_state(public_url, only_our_host));
-    Router::new()
+    Ok(Router::new()
         .route(paths::HEALTHZ, get(async || Json(serde_json::json!({ "status": "ok" }))))
         .route(paths::READYZ, get(ready))
         .method_not_allowed_fallback(async || Refusal::new(ErrorCode::MethodNotAllowed))
         .with_state(sign_in.clone())
         .fallback_service(site)
         .layer(from_fn(headers))
-        .layer(from_fn(log))
+        .layer(from_fn(log)))
 }
 
 async fn ready(State(sign_in): State<SignIn>) -> Response {
@@ -56,9 +71,9 @@ async fn ready(State(sign_in): State<SignIn>) -> Response {
     }
 }
 
-/// The same page as behind `/auth/return`; told how people may sign in here.
-async fn front_page(page: &ReturnPage, binding: &str) -> Response {
-    match page.with(&[("miid-binding", binding)]).await {
+/// The same page as behind `/auth/return`; told how people may sign in here, and whether they have an account.
+async fn front_page(page: &ReturnPage, metas: [Meta; 2]) -> Response {
+    match page.with(&metas).await {
         Some(html) => Html(html).into_response(),
         None => Refusal::new(ErrorCode::NotFound).into_response(),
     }

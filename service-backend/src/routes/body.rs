@@ -20,7 +20,7 @@ const MAX_BODY: usize = 64 << 10;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Refuses a body that says itself that it is too large.
-pub(super) fn check_length(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(crate) fn check_length(headers: &HeaderMap) -> Result<(), Refusal> {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(ErrorCode::BodyTooLarge.into());
@@ -29,7 +29,7 @@ pub(super) fn check_length(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// Strict JSON (section 1), and said to be that where a type is given: a form of another page cannot.
-pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Refusal> {
+pub(crate) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Refusal> {
     if let Some(value) = headers.get(CONTENT_TYPE) {
         let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {

@@ -150,6 +150,10 @@ pub(super) async fn complete(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let login = own(&core, id, &headers).await?;
+    let session = match login.step_up {
+        Some(session_id) => Some(of_this_browser(&core, session_id, &headers).await?),
+        None => None,
+    };
     let LoginState::Active { session_id, .. } = login.state else {
         return Err(match login.seen_at(core.now()).status {
             ChallengeStatus::Denied => ErrorCode::ChallengeNotApproved,
@@ -158,17 +162,42 @@ pub(super) async fn complete(
         }
         .into());
     };
+    if let Some(session) = session {
+        return complete_step_up(&core, id, session.session_id).await;
+    }
     let (session, sid) = take_session(&core, session_id).await?;
     end_previous(&core, &headers, session_id).await?;
 
     let max_age = Lifetime::from_millis(session.expires_at.millis() - core.now().millis());
-    let mut response = Json(session.info()).into_response();
+    let mut response = Json(session.info(core.now())).into_response();
     let set = response.headers_mut();
     set.append(SET_COOKIE, core.cookies.set_sid(&sid, max_age));
     if let Some(known) = remember_browser(&core, &headers, &session, login.hint_digest).await {
         set.append(SET_COOKIE, known);
     }
     Ok(response)
+}
+
+/// A step-up is completed by whoever began it and is in that very session.
+async fn of_this_browser(core: &Core, id: SessionId, headers: &HeaderMap) -> Result<Session, Refusal> {
+    let session = core.authenticate(headers).await?;
+    if session.session_id == id {
+        Ok(session)
+    } else {
+        Err(Refusal::new(ErrorCode::NotAuthenticated)
+            .detail("This was asked for another session than the one that this browser has."))
+    }
+}
+
+/// From here on its token counts. The session and its cookies stay as they are, so again is no different.
+async fn complete_step_up(core: &Core, id: ChallengeId, session: SessionId) -> Result<Response, Refusal> {
+    core.store.complete_step_up(id, session).await?;
+    match core.store.session(session).await? {
+        Some(session) if session.end_at(core.now()).is_none() => {
+            Ok(Json(session.info(core.now())).into_response())
+        }
+        _ => Err(ErrorCode::NotAuthenticated.into()),
+    }
 }
 
 /// Gives the session a fresh sid; one that it had is dead.

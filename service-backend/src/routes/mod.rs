@@ -1,10 +1,10 @@
 //! Section 6 on one page.
 
-mod body;
+pub(crate) mod body;
 mod login;
 mod returned;
 mod session;
-mod start;
+pub(crate) mod start;
 mod streams;
 
 use std::sync::Arc;

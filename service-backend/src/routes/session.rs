@@ -32,7 +32,7 @@ pub(super) async fn show(
     State(core): State<Arc<Core>>,
     headers: HeaderMap,
 ) -> Result<Json<SessionInfo>, Refusal> {
-    Ok(Json(core.authenticate(&headers).await?.info()))
+    Ok(Json(core.authenticate(&headers).await?.info(core.now())))
 }
 
 /// `GET /session/stream`

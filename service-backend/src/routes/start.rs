@@ -10,14 +10,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{SET_COOKIE, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use miid_protocol::browser::{StartRequest, StartResponse};
 use miid_protocol::did::DidError;
 use miid_protocol::ids::LoginHintError;
 use miid_protocol::problem::ErrorCode;
 use miid_protocol::secret::Secret;
 use miid_protocol::service::{Binding, Challenge, CreateChallenge};
-use miid_protocol::{ChallengeId, Did, Lifetime, LoginHint, paths};
+use miid_protocol::{ChallengeId, Did, Lifetime, LoginHint, SessionId, paths};
 use sha2::{Digest as _, Sha256};
 
 use crate::gateway::GatewayError;
@@ -70,13 +70,7 @@ pub(super) async fn start(
         }
         asked => asked?,
     };
-    if challenge.binding != binding {
-        // Finishing it by the rules of the other kind would be less than what was asked for.
-        tracing::error!(asked = ?binding, got = ?challenge.binding, "the gateway made another kind of challenge");
-        return Err(
-            Refusal::new(ErrorCode::GatewayUnavailable).detail("The gateway answered something else.")
-        );
-    }
+    check_binding(&challenge, binding)?;
     remember(&core, &parts.headers, challenge, seed, hint_digest).await
 }
 
@@ -105,8 +99,17 @@ fn check_offered(core: &Core, binding: Binding) -> Result<(), Refusal> {
     }))
 }
 
+/// Finishing it by the rules of the other kind would be less than what was asked for.
+pub(crate) fn check_binding(challenge: &Challenge, asked: Binding) -> Result<(), Refusal> {
+    if challenge.binding == asked {
+        return Ok(());
+    }
+    tracing::error!(?asked, got = ?challenge.binding, "the gateway made another kind of challenge");
+    Err(Refusal::new(ErrorCode::GatewayUnavailable).detail("The gateway answered something else."))
+}
+
 /// Nearly always: nobody registered where the browser comes back to. Said to whoever can do something about it.
-fn return_refused(core: &Core, error: GatewayError) -> Refusal {
+pub(crate) fn return_refused(core: &Core, error: GatewayError) -> Refusal {
     let detail = match &error {
         GatewayError::Refused { problem, .. } => problem.detail.clone().unwrap_or_default(),
         _ => String::new(),
@@ -122,7 +125,7 @@ fn return_refused(core: &Core, error: GatewayError) -> Refusal {
 }
 
 /// PKCE (RFC 7636).
-fn s256(verifier: &str) -> String {
+pub(crate) fn s256(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()))
 }
 
@@ -132,6 +135,7 @@ async fn own_pending(core: &Core, headers: &HeaderMap) -> Result<Option<Challeng
     for (id, cookie) in core.cookies.logins(headers) {
         if let Some(login) = core.store.login(id).await?
             && login.cookie_hash == cookie.hash()
+            && login.step_up.is_none()
             && login.is_open(core.now())
             && matches!(login.state, LoginState::Waiting { .. })
         {
@@ -158,6 +162,24 @@ async fn remember(
     seed: String,
     hint_digest: String,
 ) -> Result<Response, Refusal> {
+    let (started, cookie) = open(core, challenge, seed, hint_digest, None).await?;
+    let mut response = (StatusCode::CREATED, Json(started)).into_response();
+    let set = response.headers_mut();
+    set.append(SET_COOKIE, cookie);
+    for old in core.cookies.surplus_logins(headers) {
+        set.append(SET_COOKIE, core.cookies.clear_login(old));
+    }
+    Ok(response)
+}
+
+/// Writes the row of a login that begins: what its page is told, and the cookie with which alone it goes on.
+pub(crate) async fn open(
+    core: &Arc<Core>,
+    challenge: Challenge,
+    seed: String,
+    hint_digest: String,
+    step_up: Option<SessionId>,
+) -> Result<(StartResponse, HeaderValue), Refusal> {
     let id = challenge.challenge_id;
     let now = core.now();
     let cookie = Secret::from_bytes(core.outside.random());
@@ -167,6 +189,7 @@ async fn remember(
         seed,
         hint_digest,
         binding: challenge.binding,
+        step_up,
         created_at: now,
         expires_at: challenge.expires_at,
     };
@@ -175,7 +198,7 @@ async fn remember(
 
     let max_age =
         Lifetime::from_millis((challenge.expires_at.millis() - now.millis()).max(0) + COOKIE_MARGIN.millis());
-    let answer = StartResponse {
+    let started = StartResponse {
         challenge_id: id,
         binding: challenge.binding,
         status: challenge.status,
@@ -184,11 +207,5 @@ async fn remember(
         stream_url: paths::with_id(paths::AUTH_STREAM, id),
         expires_at: challenge.expires_at,
     };
-    let mut response = (StatusCode::CREATED, Json(answer)).into_response();
-    let set = response.headers_mut();
-    set.append(SET_COOKIE, core.cookies.set_login(id, &cookie, max_age));
-    for old in core.cookies.surplus_logins(headers) {
-        set.append(SET_COOKIE, core.cookies.clear_login(old));
-    }
-    Ok(response)
+    Ok((started, core.cookies.set_login(id, &cookie, max_age)))
 }

@@ -17,6 +17,8 @@ pub(crate) struct NewLogin {
     pub(crate) seed: String,
     pub(crate) hint_digest: String,
     pub(crate) binding: Binding,
+    /// What it is for, where it is a step-up.
+    pub(crate) step_up: Option<SessionId>,
     pub(crate) created_at: Timestamp,
     pub(crate) expires_at: Timestamp,
 }
@@ -42,8 +44,8 @@ impl Store {
             .execute(
                 "-- open_login
                  INSERT INTO logins (challenge_id, cookie_hash, seed, hint_digest, binding, state,
-                                     created_at, expires_at)
-                 VALUES ($1, $2, $3, $4, $5, 'waiting', $6, $7)",
+                                     created_at, expires_at, step_up_session)
+                 VALUES ($1, $2, $3, $4, $5, 'waiting', $6, $7, $8)",
                 values![
                     login.challenge_id.to_string(),
                     login.cookie_hash.to_text(),
@@ -52,6 +54,7 @@ impl Store {
                     binding_text(login.binding),
                     login.created_at,
                     login.expires_at,
+                    login.step_up.map(|id| id.to_string()),
                 ],
             )
             .await?;
@@ -282,7 +285,8 @@ impl Store {
                 "-- activate
                  UPDATE logins SET state = 'active', session_id = $3, code_sealed = NULL, response_sealed = NULL,
                                    exchange_owner = NULL, exchange_until = NULL
-                 WHERE challenge_id = $1 AND state = 'exchanging' AND exchange_owner = $2",
+                 WHERE challenge_id = $1 AND state = 'exchanging' AND exchange_owner = $2
+                   AND step_up_session IS NULL",
                 values![claim.id.to_string(), claim.owner.as_str(), session.session_id.to_string()],
             )
             .await?;
@@ -366,14 +370,14 @@ impl Store {
     }
 }
 
-const fn binding_text(binding: Binding) -> &'static str {
+pub(super) const fn binding_text(binding: Binding) -> &'static str {
     match binding {
         Binding::Addressed => "addressed",
         Binding::Linked => "linked",
     }
 }
 
-fn binding_of(text: &str) -> Result<Binding, StoreError> {
+pub(super) fn binding_of(text: &str) -> Result<Binding, StoreError> {
     match text {
         "addressed" => Ok(Binding::Addressed),
         "linked" => Ok(Binding::Linked),
@@ -428,12 +432,15 @@ fn from_row(row: &Row) -> Result<Login, StoreError> {
         }
         _ => return Err(StoreError::Corrupt("a state")),
     };
+    let step_up = row.opt_text("step_up_session")?.map(|id| SessionId::parse(&id));
+    let step_up = step_up.transpose().map_err(|_| StoreError::Corrupt("a session_id"))?;
     Ok(Login {
         challenge_id: challenge_id(row)?,
         cookie_hash: SecretHash::from_text(&row.text("cookie_hash")?).ok_or(StoreError::Corrupt("a hash"))?,
         seed: row.text("seed")?,
         hint_digest: row.text("hint_digest")?,
         binding: binding_of(&row.text("binding")?)?,
+        step_up,
         claimed: row.opt_int("claimed_at")?.is_some(),
         state,
         expires_at: at("expires_at")?,

@@ -1,10 +1,11 @@
-//! What the service remembers, in the verbs of its domain: [`logins`], [`sessions`], [`known`]
-//! browsers. Every change of state is a compare-and-set that says whether it happened.
+//! What the service remembers, in the verbs of its domain: [`logins`], [`sessions`],
+//! [`step_ups`], [`known`] browsers. Every change of state is a compare-and-set that says whether it happened.
 
 pub(crate) mod db;
 mod known;
 mod logins;
 mod sessions;
+mod step_ups;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use db::{Db, values};
 pub use db::{OpenError, StoreError};
 pub(crate) use known::KnownAs;
 pub(crate) use logins::{Approval, NewLogin};
+pub(crate) use step_ups::StepUpToken;
 
 use crate::seal::Keys;
 

@@ -1,12 +1,13 @@
 //! Sessions: see [`crate::sessions`].
 
 use miid_protocol::secret::SecretHash;
-use miid_protocol::service::RevokeReason;
+use miid_protocol::service::{Binding, RevokeReason};
 use miid_protocol::{Did, Issuer, Lifetime, SessionId, Timestamp};
 
 use super::db::{Row, StoreError, Tx, values};
+use super::logins::{binding_of, binding_text};
 use super::{SWEEP_BATCH, Store};
-use crate::sessions::{End, NewSession, Session};
+use crate::sessions::{End, NewSession, Session, SteppedUp};
 
 /// Part of [`Store::activate`].
 pub(super) async fn insert(tx: &mut Tx, session: &NewSession) -> Result<(), StoreError> {
@@ -14,8 +15,8 @@ pub(super) async fn insert(tx: &mut Tx, session: &NewSession) -> Result<(), Stor
     tx.execute(
         "-- insert_session
          INSERT INTO sessions (session_id, iss, sub, did, scope, requested_claims, claims, access_sealed,
-                               access_expires_at, refresh_sealed, created_at, checked_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                               access_expires_at, refresh_sealed, created_at, checked_at, expires_at, binding)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         values![
             session.session_id.to_string(),
             session.iss.as_str(),
@@ -30,6 +31,7 @@ pub(super) async fn insert(tx: &mut Tx, session: &NewSession) -> Result<(), Stor
             session.created_at,
             session.created_at,
             session.expires_at,
+            binding_text(session.binding),
         ],
     )
     .await?;
@@ -76,23 +78,29 @@ impl Store {
         Ok(changed == 1)
     }
 
-    /// live → ended. `tell_at` where the gateway has yet to hear of it.
+    /// live → ended, and with it what was asked for it. `tell_at` where the gateway has yet to hear of it.
     pub(crate) async fn end_session(
         &self,
         id: SessionId,
         end: End,
         tell_at: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
-        let changed = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let changed = tx
             .execute(
                 "-- end_session
-                 UPDATE sessions SET ended_at = $2, end_reason = $3, end_due_at = $4
+                 UPDATE sessions SET ended_at = $2, end_reason = $3, end_due_at = $4,
+                                     step_up_sealed = NULL, step_up_expires_at = NULL
                  WHERE session_id = $1 AND ended_at IS NULL",
                 values![id.to_string(), end.at, end.reason.as_str(), tell_at.map(Timestamp::millis)],
             )
             .await?;
-        Ok(changed == 1)
+        if changed == 0 {
+            return Ok(false);
+        }
+        super::step_ups::end_with(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Ended sessions that the gateway has yet to hear of.
@@ -227,6 +235,10 @@ fn from_row(row: &Row) -> Result<Session, StoreError> {
             reason: RevokeReason::parse(&row.text("end_reason")?).ok_or(StoreError::Corrupt("a reason"))?,
         }),
     };
+    let stepped_up = match row.opt_text("step_up_sealed")? {
+        None => None,
+        Some(sealed) => Some(SteppedUp { sealed, until: at("step_up_expires_at")? }),
+    };
     Ok(Session {
         session_id: session_id(row)?,
         iss: Issuer::parse(&row.text("iss")?).map_err(|_| StoreError::Corrupt("an issuer"))?,
@@ -240,9 +252,11 @@ fn from_row(row: &Row) -> Result<Session, StoreError> {
         access_expires_at: at("access_expires_at")?,
         refresh_sealed: row.text("refresh_sealed")?,
         token_version: row.int("token_version")?,
+        binding: row.opt_text("binding")?.map_or(Ok(Binding::Linked), |text| binding_of(&text))?,
         created_at: at("created_at")?,
         checked_at: at("checked_at")?,
         expires_at: at("expires_at")?,
+        stepped_up,
         end,
     })
 }

@@ -55,6 +55,7 @@ fn session(n: u32) -> NewSession {
         access_sealed: "a".into(),
         access_expires_at: at(600_000),
         refresh_sealed: "r".into(),
+        binding: Binding::Addressed,
         created_at: at(1_000),
         expires_at: at(1_000_000),
     }
@@ -65,12 +66,17 @@ async fn open_login(store: &Store, n: u32) {
 }
 
 async fn open(store: &Store, n: u32, binding: Binding) {
+    open_for(store, n, binding, None).await;
+}
+
+async fn open_for(store: &Store, n: u32, binding: Binding, step_up: Option<SessionId>) {
     let login = NewLogin {
         challenge_id: challenge(n),
         cookie_hash: Secret::<LoginCookie>::from_bytes([1; 32]).hash(),
         seed: "seed".into(),
         hint_digest: "hint".into(),
         binding,
+        step_up,
         created_at: at(0),
         expires_at: at(300_000),
     };
@@ -435,6 +441,92 @@ async fn sweeps_are_bounded_and_leave_what_the_gateway_has_yet_to_hear() {
         store.heard(at(9)).await.expect("writes");
         store.heard(at(5)).await.expect("writes");
         assert_eq!(store.heard_at().await.expect("reads"), Some(at(9)));
+    })
+    .await;
+}
+
+/// A session, and a step-up for it that is being exchanged by "a".
+async fn stepping_up(store: &Store, n: u32) -> StepUpToken {
+    open_for(store, n, Binding::Linked, Some(session_id(1))).await;
+    let returned = returned();
+    assert!(store.begin_exchange(&claim(n, "a"), &returned, at(1_000), at(16_000)).await.expect("answers"));
+    StepUpToken { session_id: session_id(1), sealed: format!("t{n}"), expires_at: at(300_000 + i64::from(n)) }
+}
+
+async fn session_one(store: &Store) {
+    open_login(store, 1).await;
+    assert!(store.begin_exchange(&claim(1, "a"), &approval(), at(1_000), at(16_000)).await.expect("answers"));
+    assert!(store.activate(&claim(1, "a"), &session(1)).await.expect("answers"));
+}
+
+async fn stepped_up(store: &Store) -> Option<String> {
+    let session = store.session(session_id(1)).await.expect("reads").expect("a session");
+    session.stepped_up.map(|stepped_up| stepped_up.sealed)
+}
+
+#[tokio::test]
+async fn a_step_up_counts_from_its_completion_and_the_newest_one_does() {
+    on_both(async |stores| {
+        let (store, other) = (&stores[0], stores.last().expect("a store"));
+        session_one(store).await;
+        let (older, newer) = (stepping_up(store, 2).await, stepping_up(store, 3).await);
+        let now = at(2_000);
+        assert!(
+            !store.activate_step_up(&claim(2, "b"), &older, now).await.expect("answers"),
+            "not the owner"
+        );
+        assert!(
+            !store.activate(&claim(2, "a"), &session(2)).await.expect("answers"),
+            "no session comes of it"
+        );
+        assert!(store.activate_step_up(&claim(2, "a"), &older, now).await.expect("answers"));
+        assert!(!store.activate_step_up(&claim(2, "a"), &older, now).await.expect("answers"), "once");
+        assert!(store.activate_step_up(&claim(3, "a"), &newer, now).await.expect("answers"));
+        assert_eq!(stepped_up(store).await, None);
+        // Of another session, nothing; of its own, once, however often and wherever.
+        store.complete_step_up(challenge(3), session_id(9)).await.expect("answers");
+        assert_eq!(stepped_up(store).await, None);
+        for store in [store, other] {
+            store.complete_step_up(challenge(3), session_id(1)).await.expect("answers");
+            assert_eq!(stepped_up(store).await.as_deref(), Some("t3"));
+        }
+        store.complete_step_up(challenge(2), session_id(1)).await.expect("answers");
+        assert_eq!(stepped_up(other).await.as_deref(), Some("t3"), "an older one comes too late");
+        // A sign-in is none.
+        store.complete_step_up(challenge(1), session_id(1)).await.expect("answers");
+        assert_eq!(stepped_up(store).await.as_deref(), Some("t3"));
+
+        store.sweep_step_ups(at(300_003)).await.expect("sweeps");
+        assert_eq!(stepped_up(store).await.as_deref(), Some("t3"));
+        store.sweep_step_ups(at(300_004)).await.expect("sweeps");
+        assert_eq!(stepped_up(store).await, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sessions_end_is_its_step_ups_end() {
+    on_both(async |stores| {
+        let store = &stores[0];
+        session_one(store).await;
+        let (done, under_way) = (stepping_up(store, 2).await, stepping_up(store, 3).await);
+        open_for(store, 4, Binding::Linked, Some(session_id(1))).await;
+        open_for(store, 5, Binding::Linked, Some(session_id(2))).await;
+        open_login(store, 6).await;
+        assert!(store.activate_step_up(&claim(2, "a"), &done, at(2_000)).await.expect("answers"));
+        let listed = store.step_ups_of(session_id(1), 100).await.expect("reads");
+        assert_eq!(listed, [(challenge(4), true), (challenge(3), false), (challenge(2), false)]);
+
+        let end = End { at: at(3_000), reason: RevokeReason::User };
+        assert!(store.end_session(session_id(1), end, None).await.expect("answers"));
+        assert!(!store.end_session(session_id(1), end, None).await.expect("answers"));
+        assert!(matches!(state(store, 4).await, LoginState::Expired(ExpireReason::SessionEnded)));
+        for others in [5, 6] {
+            assert!(matches!(state(store, others).await, LoginState::Waiting { .. }), "{others}");
+        }
+        assert!(!store.activate_step_up(&claim(3, "a"), &under_way, at(3_001)).await.expect("answers"));
+        store.complete_step_up(challenge(2), session_id(1)).await.expect("answers");
+        assert_eq!(stepped_up(store).await, None);
     })
     .await;
 }

@@ -62,6 +62,10 @@ pub struct Book {
     pub other_binding: Option<Binding>,
     /// Approvals are written down and not told.
     pub silent: bool,
+    /// What each step-up is for.
+    pub step_ups: HashMap<ChallengeId, SessionId>,
+    /// Step-ups get what only a sign-in may.
+    pub lies: bool,
     /// Refuses the next challenge.
     pub refuse: Option<(ErrorCode, u64)>,
     /// Denies the next challenge before it is answered.
@@ -326,6 +330,14 @@ fn created(gateway: &Gateway, asked: CreateChallenge) -> (Response, bool) {
     if asked.login_hint.is_some() == asked.return_url.is_some() {
         return (refuse(ErrorCode::InvalidRequest), false);
     }
+    if let Some(session) = asked.step_up_session {
+        assert_eq!(asked.risk, Risk::StepUp);
+        assert!(asked.claims.is_empty() && asked.scopes.is_empty() && asked.binding_message.is_some());
+        if !book.sessions.contains_key(&session) {
+            return (refuse(ErrorCode::SessionNotFound), false);
+        }
+        book.step_ups.insert(challenge_id, session);
+    }
     let is_linked = asked.login_hint.is_none();
     if is_linked
         && !book.return_urls.is_empty()
@@ -528,6 +540,16 @@ fn exchanged(gateway: &Gateway, asked: TokenRequest, script: Option<Exchange>) -
     if challenge.authorization_code.as_deref() != Some(&code) {
         return refuse(ErrorCode::InvalidGrant);
     }
+    let step_up = book.step_ups.get(&id).copied();
+    if let Some(session_id) = step_up.filter(|_| !book.lies) {
+        book.codes.insert(code, (id, Some(session_id)));
+        let (challenge, _) = book.challenges.get_mut(&id).expect("a challenge");
+        challenge.status = ChallengeStatus::Active;
+        let plain = tokens(&gateway.url, &mut book, session_id);
+        let (acr, auth_time) = (Some(ACR_STEP_UP.to_owned()), Some(later(0).seconds()));
+        let answer = TokenResponse { refresh_token: None, expires_in: 300, acr, auth_time, ..plain };
+        return Json(answer).into_response();
+    }
     let session_id = SessionId::parse(&book.next_id()).expect("an id");
     book.codes.insert(code, (id, Some(session_id)));
     book.sessions.insert(session_id, "sub-1".into());
@@ -553,7 +575,7 @@ fn tokens(issuer: &str, book: &mut Book, session_id: SessionId) -> TokenResponse
         access_token,
         token_type: "Bearer".into(),
         expires_in: 600,
-        refresh_token,
+        refresh_token: Some(refresh_token),
         session_id,
         session_expires_at: Some(later(30 * 86_400)),
         scope: "profile".into(),
@@ -562,6 +584,8 @@ fn tokens(issuer: &str, book: &mut Book, session_id: SessionId) -> TokenResponse
         claims: [("name".to_owned(), "Alice".to_owned())].into(),
         claims_verified: false,
         statement: "s".into(),
+        acr: None,
+        auth_time: None,
     }
 }
 

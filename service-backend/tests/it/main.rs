@@ -11,5 +11,6 @@ mod program;
 mod refusals;
 mod sessions;
 mod starting;
+mod step_up;
 mod watching;
 mod world;

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{get, post};
 use http::StatusCode;
 use miid_protocol::browser::{LoginStatus, StartResponse};
 use miid_protocol::{ChallengeId, Timestamp};
-use miid_service::{Config, Outside, SignIn, demo};
+use miid_service::{Config, Outside, Refusal, SignIn, SignedIn, StepUp, demo};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -98,10 +101,25 @@ pub async fn serve(
         .expect("a page");
     std::fs::write(pages.join("assets/app.js"), "1").expect("a page");
     let sign_in = SignIn::connect(config).await.expect("connects");
-    let app = demo::app(&sign_in, &pages);
+    let app = demo::app(&sign_in, &pages, None).expect("an app").merge(own_routes(&sign_in));
     let serving = sign_in.clone();
     tokio::spawn(async move { serving.serve(listener, app, std::future::pending()).await });
     Service { url, sign_in }
+}
+
+/// What a service of one's own does with a step-up.
+fn own_routes(sign_in: &SignIn) -> Router {
+    async fn begin(State(miid): State<SignIn>, user: SignedIn) -> Result<StepUp, Refusal> {
+        miid.step_up(&user, "Send 250 to Bob").await
+    }
+    async fn token(State(miid): State<SignIn>, user: SignedIn) -> Result<String, Refusal> {
+        let token = miid.step_up_token(&user).await?;
+        Ok(token.map(|token| token.expose().to_owned()).unwrap_or_default())
+    }
+    Router::new()
+        .route("/own/step-up", post(begin))
+        .route("/own/token", get(token))
+        .with_state(sign_in.clone())
 }
 
 /// A fresh database on the PostgreSQL server of the tests, if there is one.
@@ -208,6 +226,12 @@ impl Browser {
 
     pub async fn start_linked(&mut self) -> ChallengeId {
         let answer = self.try_start_linked().await.expect(201);
+        serde_json::from_value::<StartResponse>(answer.body).expect("a start").challenge_id
+    }
+
+    /// The service's own route that asks for a step-up.
+    pub async fn step_up(&mut self) -> ChallengeId {
+        let answer = self.post("/own/step-up").await.expect(201);
         serde_json::from_value::<StartResponse>(answer.body).expect("a start").challenge_id
     }
 

@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: the whole of it on this machine, with SQLite below `./data`.
 //!
 //! 1. Set-up, pages, programs.
-//! 2. The gateway, in the background.
-//! 3. The demo service, registered with the gateway once, in the background.
+//! 2. The gateway with its edge, in the background.
+//! 3. The demo service, registered with the gateway once, and its API server behind the edge, in the background.
 //! 4. A wallet with one identity, made once: its window and its icon in the tray where there is a display,
 //!    and where there is none this terminal, on which it asks.
 //!
@@ -30,6 +30,11 @@ const CLIENT_ID: &str = "demo-shop";
 /// Of the gateway and of the demo service.
 const DEFAULT_PORTS: (u16, u16) = (14000, 15000);
 const HANDLE: &str = "alice";
+/// What passes the edge; the addresses in it are those of the default ports.
+const EDGE: &str = include_str!("edge.toml");
+const DEFAULT_API_PORT: u16 = 15080;
+/// So far from gateway and service are the ports of edge and API server, unless somebody says otherwise.
+const APART: u16 = 80;
 
 /// What `demo` takes.
 #[derive(clap::Args)]
@@ -40,6 +45,12 @@ pub(crate) struct Options {
     /// Port of the demo service, on loopback.
     #[arg(long, default_value_t = DEFAULT_PORTS.1)]
     service_port: u16,
+    /// Port of the gateway's edge, on loopback; by default the gateway's and 80.
+    #[arg(long)]
+    edge_port: Option<u16>,
+    /// Port of the demo's API server, on loopback; by default the demo service's and 80.
+    #[arg(long)]
+    api_port: Option<u16>,
     /// Do not open a browser, even where there is a display.
     #[arg(long)]
     no_browser: bool,
@@ -48,10 +59,33 @@ pub(crate) struct Options {
     terminal: bool,
 }
 
+impl Options {
+    fn edge_port(&self) -> u16 {
+        self.edge_port.unwrap_or(self.gateway_port.saturating_add(APART))
+    }
+
+    fn api_port(&self) -> u16 {
+        self.api_port.unwrap_or(self.service_port.saturating_add(APART))
+    }
+
+    /// Each with whose it is, and the flag that changes it.
+    fn ports(&self) -> [(u16, &'static str, &'static str); 4] {
+        [
+            (self.gateway_port, "gateway", "--gateway-port"),
+            (self.service_port, "demo service", "--service-port"),
+            (self.edge_port(), "gateway's edge", "--edge-port"),
+            (self.api_port(), "demo's API", "--api-port"),
+        ]
+    }
+}
+
 /// Runs it until the wallet is left or somebody presses Ctrl-C.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    if options.gateway_port == options.service_port {
-        bail!("gateway and service cannot share port {}; choose two", options.service_port);
+    let ports = options.ports();
+    for (i, (port, whose, _)) in ports.iter().enumerate() {
+        if let Some((_, other, _)) = ports[..i].iter().find(|(earlier, ..)| earlier == port) {
+            bail!("{other} and {whose} cannot share port {port}; choose two");
+        }
     }
     let in_window = !options.terminal && has_display();
     if in_window {
@@ -61,8 +95,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         setup::run(&[Purpose::Build, Purpose::Pages])?;
     }
     // Before the build: nobody wants to wait minutes for this answer.
-    ready::port_is_free(options.gateway_port, "gateway", "--gateway-port")?;
-    ready::port_is_free(options.service_port, "demo service", "--service-port")?;
+    for (port, whose, flag) in ports {
+        ready::port_is_free(port, whose, flag)?;
+    }
     pages::LOGIN.build()?;
     let mut build = process::command("cargo");
     build.args(["build", "-p", "miid-gateway", "-p", "miid-service", "-p", "miid-wallet"]);
@@ -73,11 +108,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     say::step("Building gateway, service and wallet");
     process::run(&mut build)?;
 
-    let demo = Demo::new(options)?;
+    let demo = Demo::new(options, in_window)?;
     say::step("Starting the gateway");
     let mut gateway = demo.start_gateway()?;
     let secret = demo.register_service()?;
+    demo.allow_step_ups()?;
     say::step("Starting the demo service");
+    let mut api = demo.start_api(&secret)?;
     let mut service = demo.start_service(&secret)?;
     demo.make_wallet()?;
     // Before the browser, whose page may open it at once; the terminal is first used to explain.
@@ -92,7 +129,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         None => (Running::Terminal(Foreground::start(demo.wallet().arg("run"))?), None),
     };
     while !wallet.ended()? {
-        if let Err(error) = gateway.check().and_then(|()| service.check()) {
+        if let Err(error) = gateway.check().and_then(|()| api.check()).and_then(|()| service.check()) {
             drop(wallet);
             // The wallet on the terminal was asking something when it was ended; begin a new line.
             eprintln!();
@@ -105,6 +142,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     drop(wallet);
     service.stop();
+    api.stop();
     gateway.stop();
     say::step(&format!("Stopped. The next demo goes on from what is in {}", demo.data.display()));
     Ok(())
@@ -115,12 +153,17 @@ struct Demo {
     data: PathBuf,
     gateway_port: u16,
     service_port: u16,
+    edge_port: u16,
+    api_port: u16,
+    /// Where the wallet is on a terminal, perhaps of another machine, no link opens it: who signed in with a number
+    /// approves with one.
+    step_up: &'static str,
     gateway_url: String,
     service_url: String,
 }
 
 impl Demo {
-    fn new(options: &Options) -> Result<Self> {
+    fn new(options: &Options, in_window: bool) -> Result<Self> {
         let Options { gateway_port, service_port, .. } = *options;
         let data = data_of(gateway_port, service_port);
         for name in ["gateway", "service", "wallet", "logs"] {
@@ -135,21 +178,38 @@ impl Demo {
             data,
             gateway_port,
             service_port,
+            edge_port: options.edge_port(),
+            api_port: options.api_port(),
+            step_up: if in_window { "linked" } else { "any" },
             gateway_url: format!("http://127.0.0.1:{gateway_port}"),
             service_url: format!("http://127.0.0.1:{service_port}"),
         })
     }
 
     fn start_gateway(&self) -> Result<Server> {
+        let routes = self.write_routes()?;
         let mut command = self.gateway();
         command
+            .arg("--config")
+            .arg(routes)
             .arg("serve")
+            .args(["--edge-listen", &format!("127.0.0.1:{}", self.edge_port)])
             .args(["--listen", &format!("127.0.0.1:{}", self.gateway_port)])
             .args(["--issuer", &self.gateway_url])
             .args(self.gateway_store());
         let mut server = Server::start("the gateway", &mut command, &self.log("gateway"), Signal::SIGTERM)?;
         ready::wait(&mut server, "the gateway", self.gateway_port).map_err(|e| self.or_afresh(e))?;
         Ok(server)
+    }
+
+    /// What passes the edge, as a file to look at and to play with.
+    fn write_routes(&self) -> Result<PathBuf> {
+        let file = self.data.join("gateway/edge.toml");
+        let api = format!("127.0.0.1:{}", self.api_port);
+        let text = EDGE.replace(&format!("127.0.0.1:{DEFAULT_API_PORT}"), &api);
+        std::fs::write(path::root().join(&file), text)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(file)
     }
 
     /// Registers the demo service unless it is, and gives the file with its secret.
@@ -180,6 +240,26 @@ impl Demo {
         Ok(secret_file)
     }
 
+    /// The demo may have run another way before.
+    fn allow_step_ups(&self) -> Result<()> {
+        let words = ["service", "update", CLIENT_ID, "--step-up", self.step_up];
+        process::capture(self.gateway().args(words).args(self.gateway_store())).map(|_| ())
+    }
+
+    fn start_api(&self, secret_file: &Path) -> Result<Server> {
+        let mut command = process::command(program("miid-service"));
+        command
+            .arg("demo-api")
+            .args(["--listen", &format!("127.0.0.1:{}", self.api_port)])
+            .args(["--gateway-url", &self.gateway_url])
+            .args(["--client-id", CLIENT_ID])
+            .arg("--client-secret-file")
+            .arg(secret_file);
+        let mut server = Server::start("the demo's API", &mut command, &self.log("api"), Signal::SIGTERM)?;
+        ready::wait(&mut server, "the demo's API", self.api_port)?;
+        Ok(server)
+    }
+
     fn start_service(&self, secret_file: &Path) -> Result<Server> {
         let mut command = process::command(program("miid-service"));
         command
@@ -192,6 +272,8 @@ impl Demo {
             .args(["--data-dir", &format!("{}/service", self.data.display())])
             .args(["--database-url", &format!("sqlite://{}/service/service.db", self.data.display())])
             .args(["--public-url", &self.service_url])
+            .args(["--step-up", self.step_up])
+            .args(["--edge-url", &format!("http://127.0.0.1:{}", self.edge_port)])
             .args(["--pages-dir", "frontend/dist"]);
         let mut server =
             Server::start("the demo service", &mut command, &self.log("service"), Signal::SIGTERM)?;
