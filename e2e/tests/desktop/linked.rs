@@ -19,19 +19,19 @@ on_sqlite!(
 );
 
 /// Presses "Open in wallet" and gives the link that the browser would hand to the desktop.
-async fn opens_in_wallet(page: &Chromium, shop: &Shop) -> String {
+pub(crate) async fn opens_in_wallet(page: &Chromium, shop: &Shop) -> String {
     page.open(shop.origin()).await;
     page.click("#start-linked").await;
     page.attribute("#open-wallet", "href").await
 }
 
 /// Says yes to the link.
-async fn continues(wallet: &DesktopWallet<'_>) {
+pub(crate) async fn continues(wallet: &DesktopWallet<'_>) {
     wallet.press_until_gone("#continue-link").await;
 }
 
 /// Approves the request of a link that was continued; gives the address that the wallet opens, the `nth`.
-async fn approves_link(wallet: &DesktopWallet<'_>, nth: usize) -> String {
+pub(crate) async fn approves_link(wallet: &DesktopWallet<'_>, nth: usize) -> String {
     let id = asked(wallet).await;
     wallet.answer(id, "#approve").await;
     wallet.home().opens(nth).await
@@ -74,7 +74,7 @@ async fn a_person_signs_in_with_one_click_on_the_page_and_one_in_the_wallet(worl
 }
 
 /// A page that was never signed in before may ask whether to go on.
-async fn goes_on(page: &Chromium) {
+pub(crate) async fn goes_on(page: &Chromium) {
     eventually("the return page goes on", || async {
         if page.shows("#claims").await {
             return Some(());

@@ -12,4 +12,5 @@ mod people;
 mod requests;
 mod retire;
 mod sessions;
+mod step_up;
 mod tray;

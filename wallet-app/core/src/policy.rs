@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use miid_protocol::service::{Binding, ChallengeStatus};
-use miid_protocol::text;
+use miid_protocol::{Timestamp, text};
 use serde::{Deserialize, Serialize};
 
 use crate::profile::Profile;
@@ -36,6 +36,8 @@ pub struct Proposal {
     pub needs_number: bool,
     /// Whether this identity has signed in there before.
     pub known_service: bool,
+    /// Since when the session of a step-up is there, where this wallet knows it.
+    pub session_since: Option<Timestamp>,
 }
 
 /// Where the ticks of a proposal come from.
@@ -65,6 +67,7 @@ pub fn propose(request: &Request, profile: &Profile, ticks: Ticks<'_>, known_ser
         scopes: says.scopes.clone(),
         needs_number: says.binding == Binding::Addressed,
         known_service,
+        session_since: None,
     }
 }
 

@@ -1,7 +1,8 @@
-//! A request to sign in, as the person sees it: parsed from the request *text* and from nothing else, since
+//! A request to sign in, or to confirm something in a session that is there (a *step-up*), as the person sees it: parsed from the request *text* and from nothing else, since
 //! the digest of exactly that text is what they sign (protocol, section 2).
 
 use miid_protocol::request::SignInRequest;
+use miid_protocol::service::Risk;
 use miid_protocol::{ChallengeId, jws, text};
 
 /// Longest text that is looked at: the gateway takes bodies of 64 KiB, and this travelled in one.
@@ -24,6 +25,10 @@ pub enum Unshowable {
     /// Names of scopes or claims that do not exist.
     #[error("it asks for something that has no proper name")]
     Names,
+    /// A step-up that does not say what for or in which session, or asks for more than that; or a session named
+    /// by what is none.
+    #[error("it mixes signing in with confirming something")]
+    StepUp,
     /// It was claimed by a link and has a number all the same.
     #[error("it is not one that a link may bring")]
     NotLinked,
@@ -62,11 +67,18 @@ impl Request {
                 && names.iter().all(|name| is_name(name))
                 && !text::has_duplicates(names)
         };
-        if proper(&parsed.scopes, text::is_scope) && proper(&parsed.claims, text::is_claim_name) {
-            Ok(Self { text: text.to_owned(), parsed })
-        } else {
-            Err(Unshowable::Names)
+        if !proper(&parsed.scopes, text::is_scope) || !proper(&parsed.claims, text::is_claim_name) {
+            return Err(Unshowable::Names);
         }
+        let is_whole = match parsed.risk {
+            Risk::Normal => parsed.step_up_session.is_none(),
+            Risk::StepUp => {
+                parsed.step_up_session.is_some()
+                    && parsed.claims.is_empty()
+                    && !parsed.binding_message.trim().is_empty()
+            }
+        };
+        if is_whole { Ok(Self { text: text.to_owned(), parsed }) } else { Err(Unshowable::StepUp) }
     }
 
     /// Which challenge it is.
@@ -77,6 +89,11 @@ impl Request {
     /// What it says.
     pub fn says(&self) -> &SignInRequest {
         &self.parsed
+    }
+
+    /// What a step-up is for, in the service's words; `None` for a sign-in.
+    pub fn step_up(&self) -> Option<&str> {
+        (self.parsed.risk == Risk::StepUp).then_some(self.parsed.binding_message.as_str())
     }
 
     /// Exactly what is signed.
@@ -100,8 +117,8 @@ pub fn plain(text: &str) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use miid_protocol::request::ServiceName;
-    use miid_protocol::service::{Binding, Risk};
-    use miid_protocol::{ClientId, Lifetime, Timestamp};
+    use miid_protocol::service::Binding;
+    use miid_protocol::{ClientId, Lifetime, SessionId, Timestamp};
 
     use super::*;
 
@@ -123,11 +140,29 @@ pub(crate) mod tests {
             scopes: vec!["profile".into(), "email".into()],
             claims: vec!["name".into(), "email".into(), "age".into()],
             risk: Risk::Normal,
+            step_up_session: None,
             user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0".into()),
             ip: Some("192.0.2.7".into()),
             code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".into(),
             created_at,
             expires_at: created_at.plus(Lifetime::from_secs(300)),
+        }
+    }
+
+    /// The session that [`step_up`] is about.
+    pub(crate) fn session() -> SessionId {
+        SessionId::parse("0198e0a0-0000-7000-8000-00000000beef").expect("id")
+    }
+
+    /// Request `n`, as one to confirm something.
+    pub(crate) fn step_up(n: u32) -> SignInRequest {
+        SignInRequest {
+            binding: Binding::Linked,
+            binding_message: "Transfer 250 to Bob".into(),
+            claims: Vec::new(),
+            risk: Risk::StepUp,
+            step_up_session: Some(session()),
+            ..sample(n)
         }
     }
 
@@ -148,6 +183,28 @@ pub(crate) mod tests {
         assert_eq!(Request::read(id(1), "{}"), Err(Unshowable::Text));
         let twice = sample(1).to_text().replacen('{', r#"{"nonce":"x","#, 1);
         assert_eq!(Request::read(id(1), &twice), Err(Unshowable::Text));
+    }
+
+    #[test]
+    fn a_step_up_says_what_for_and_in_which_session_and_asks_for_nothing_else() {
+        let read = |change: fn(&mut SignInRequest)| {
+            let mut says = step_up(1);
+            change(&mut says);
+            Request::read(id(1), &says.to_text())
+        };
+        assert_eq!(read(|_| ()).expect("showable").step_up(), Some("Transfer 250 to Bob"));
+        assert_eq!(request(1).step_up(), None);
+        let cases: [fn(&mut SignInRequest); 5] = [
+            |says| says.step_up_session = None,
+            |says| says.binding_message = "  ".into(),
+            |says| says.binding_message.clear(),
+            |says| says.claims = vec!["name".into()],
+            // A sign-in that claims to belong to a session.
+            |says| says.risk = Risk::Normal,
+        ];
+        for change in cases {
+            assert_eq!(read(change), Err(Unshowable::StepUp));
+        }
     }
 
     #[test]

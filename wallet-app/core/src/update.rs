@@ -75,6 +75,13 @@ pub enum WalletUpdate {
         /// What came of it.
         session_id: SessionId,
     },
+    /// The service has what a step-up was for; its session goes on as it was.
+    Confirmed {
+        /// Which.
+        challenge_id: ChallengeId,
+        /// In which session.
+        session_id: SessionId,
+    },
     /// No longer in the gateway's list; what became of it was not heard.
     Gone {
         /// Which.

@@ -8,7 +8,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use miid_protocol::problem::ErrorCode;
-use miid_protocol::service::{Binding, ChallengeStatus, Risk};
+use miid_protocol::service::{Binding, ChallengeStatus};
 use miid_protocol::{ClientId, Issuer, Timestamp};
 use miid_wallet::history::What;
 use miid_wallet::memory::{Memory as _, PassingMemory};
@@ -16,7 +16,7 @@ use miid_wallet::rules::{Kind, NewRule};
 use miid_wallet::wallet::OneClick;
 use miid_wallet::{Approval, ClientError, DecisionError, Wallet, WalletUpdate};
 use serde_json::{Value, json};
-use support::requests::{id, link, linked, outcome, return_to, sample, usual};
+use support::requests::{id, link, linked, outcome, return_to, sample, step_up, usual};
 use support::{MINUTE, Reply, Scripted, Seen, T, ok, problem, quick, until};
 
 fn shop() -> ClientId {
@@ -242,7 +242,7 @@ async fn whatever_a_one_click_rule_does_not_cover_waits_for_the_person() {
     let cases: [(Change, Kind, bool); 6] = [
         (|_| (), Kind::OneClick, false),
         (|_| (), Kind::Prefill, true),
-        (|says| says.risk = Risk::StepUp, Kind::OneClick, true),
+        (step_up, Kind::OneClick, true),
         (|says| says.scopes.push("orders".into()), Kind::OneClick, true),
         (|says| says.claims.push("email".into()), Kind::OneClick, true),
         (|says| says.service.id = ClientId::parse("demo-shop2").expect("id"), Kind::OneClick, true),
@@ -311,4 +311,22 @@ async fn a_muted_service_is_listed_until_its_time_is_over_or_it_is_heard_again()
     assert_eq!(wallet.mute(&shop(), "Demo Shop", 0).await.expect_err("refused").code(), "bad_rule");
     assert!(wallet.unmute(&shop()).await.expect("heard"));
     assert_eq!(wallet.mutes().await.expect("read"), []);
+}
+
+#[tokio::test]
+async fn a_step_up_of_another_identitys_session_is_not_this_ones_to_answer() {
+    let gateway = Scripted::start(|seen, _| {
+        usual(seen).unwrap_or_else(|| match seen.is("POST", "/claim") {
+            true => problem(ErrorCode::DidMismatch),
+            false => Reply::Stream(String::new()),
+        })
+    })
+    .await;
+    let (wallet, memory, _updates) = connected(&gateway).await;
+    let error = wallet.claim(&link(1, &gateway.issuer)).await.expect_err("not ours");
+    assert!(matches!(error, DecisionError::OtherIdentity), "{error:?}");
+    assert_eq!((error.code(), wallet.snapshot().requests.len()), ("did_mismatch", 0));
+    assert_eq!(memory.history().len(), 0);
+    // Asked once: what is somebody else's stays so.
+    assert_eq!(posts(&gateway, "/claim").len(), 1);
 }

@@ -193,7 +193,8 @@ mod tests {
         let of_a_service =
             Notice { kind: "signed_in".into(), service: Some("Shop".into()), ..Notice::default() };
         let of_nobody = Notice { kind: "bad_link".into(), ..Notice::default() };
-        let request = Call::Request { wallet: "w".into(), challenge_id: "c".into(), service: "Shop".into() };
+        let (wallet, challenge_id, service) = ("w".into(), "c".into(), "Shop".into());
+        let request = Call::Request { wallet, challenge_id, service, step_up: false };
         for stage in [Stage::FirstRun, Stage::Locked, Stage::Open, Stage::Damaged, Stage::Newer] {
             let is_open = stage == Stage::Open;
             assert_eq!(may_be_said(&of_a_service, stage), is_open, "{stage:?}");

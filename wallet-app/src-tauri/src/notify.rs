@@ -24,9 +24,11 @@ pub struct Told {
 /// What a call for attention says, if anything.
 pub fn of_attention(attention: &Attention, words: Words) -> Option<Told> {
     match &attention.call {
-        Call::Request { service, .. } => {
+        Call::Request { service, step_up, .. } => {
             let line = words.asks_more(attention.count.saturating_sub(1));
-            Some(Told { title: words.asks(service), line })
+            // What it is about stays in the window: it is for the person's eyes.
+            let title = if *step_up { words.asks_to_confirm(service) } else { words.asks(service) };
+            Some(Told { title, line })
         }
         Call::Unseen => {
             Some(Told { title: words.something_waits().to_owned(), line: words.unlock_to_see().to_owned() })
@@ -45,6 +47,10 @@ pub fn of_notice(notice: &Notice, words: Words) -> Option<Told> {
         ("other_browser", _) => {
             Some(Told { title: words.somebody_else().to_owned(), line: words.nobody_is_in().to_owned() })
         }
+        ("not_confirmed", _) if notice.reason.as_deref() == Some("other_browser") => Some(Told {
+            title: words.somebody_elses_step_up().to_owned(),
+            line: words.nothing_was_confirmed().to_owned(),
+        }),
         _ => None,
     }
 }
@@ -95,8 +101,35 @@ mod tests {
     use super::*;
 
     fn request(service: &str, count: usize) -> Attention {
-        let call = Call::Request { wallet: "w".into(), challenge_id: "c".into(), service: service.into() };
-        Attention { call, count }
+        let (wallet, challenge_id) = ("w".into(), "c".into());
+        Attention {
+            call: Call::Request { wallet, challenge_id, service: service.into(), step_up: false },
+            count,
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_confirmed_is_announced_as_that_and_not_as_a_sign_in() {
+        let mut attention = request("Shop", 1);
+        if let Call::Request { step_up, .. } = &mut attention.call {
+            *step_up = true;
+        }
+        for (words, title) in
+            [(Words::of("en"), "Shop asks you to confirm something"), (Words::of("ko"), "Shop: 확인 요청")]
+        {
+            assert_eq!(of_attention(&attention, words).expect("told").title, title);
+        }
+        let notice = |reason: &str| Notice {
+            kind: "not_confirmed".into(),
+            service: Some("Shop".into()),
+            reason: Some(reason.into()),
+            ..Notice::default()
+        };
+        let told = of_notice(&notice("other_browser"), Words::of("en")).expect("told");
+        assert_eq!(told.title, "Somebody else began that request");
+        // That it went with its session is said in the window; so is what the person did themselves.
+        assert_eq!(of_notice(&notice("session_ended"), Words::of("en")), None);
+        assert_eq!(of_notice(&notice("declined"), Words::of("en")), None);
     }
 
     #[test]

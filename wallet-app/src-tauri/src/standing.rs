@@ -148,6 +148,7 @@ mod tests {
             scopes: Vec::new(),
             claims: Vec::new(),
             risk: view::Risk::Normal,
+            session_since: None,
             user_agent: None,
             ip: None,
             created_at: String::new(),

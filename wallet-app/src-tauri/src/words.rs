@@ -84,6 +84,14 @@ impl Words {
         }
     }
 
+    /// Notification: a service asks to confirm something in a session that is there.
+    pub fn asks_to_confirm(self, service: &str) -> String {
+        match self.0 {
+            Spoken::English => format!("{service} asks you to confirm something"),
+            Spoken::Korean => format!("{service}: 확인 요청"),
+        }
+    }
+
     /// Notification: below that.
     pub fn asks_more(self, others: usize) -> String {
         match (self.0, others) {
@@ -124,6 +132,16 @@ impl Words {
     /// Notification: somebody else began it.
     pub fn somebody_else(self) -> &'static str {
         self.say("Somebody else began that sign-in", "다른 사람이 시작한 로그인이에요")
+    }
+
+    /// Notification: the same of what was to be confirmed.
+    pub fn somebody_elses_step_up(self) -> &'static str {
+        self.say("Somebody else began that request", "다른 사람이 시작한 요청이에요")
+    }
+
+    /// Notification: and what came of it.
+    pub fn nothing_was_confirmed(self) -> &'static str {
+        self.say("Nothing was confirmed.", "아무것도 확인되지 않았어요.")
     }
 
     /// Notification: and what came of it.

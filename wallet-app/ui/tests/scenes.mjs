@@ -34,6 +34,19 @@ const KO_SHOP = {
 const local = async (page, part = {}) =>
   (await locally(page)) === "ko" ? { ...KO_SHOP, ...part } : part;
 
+const ago = (s) => new Date(Date.now() - s * 1_000).toISOString();
+
+/** A request to confirm something, in a session that began ten minutes ago. */
+const stepUp = async (page, part = {}) =>
+  local(page, {
+    binding: "linked",
+    risk: "step_up",
+    claims: [],
+    session_since: ago(600),
+    binding_message: (await locally(page)) === "ko" ? "밥에게 250 이체" : "Transfer 250 to Bob",
+    ...part,
+  });
+
 const LONG = {
   service: {
     id: "the-international-association-of-very-long-client-identifiers",
@@ -270,15 +283,70 @@ const requests = [
   {
     name: "request-step-up",
     main: true,
-    play: async (page) =>
-      ask(
+    large: true,
+    focus: HEADING,
+    async play(page) {
+      await withSessions(page);
+      await ask(page, await stepUp(page));
+      await settle(page);
+    },
+  },
+  {
+    name: "request-step-up-addressed",
+    main: true,
+    focus: "#number",
+    play: async (page) => ask(page, await stepUp(page, { binding: "addressed" })),
+  },
+  {
+    name: "request-step-up-strange",
+    main: true,
+    async play(page) {
+      await ask(page, await stepUp(page, { session_since: null }));
+      await page.waitForSelector("[data-session-known=false]");
+    },
+  },
+  {
+    name: "request-step-up-long",
+    async play(page) {
+      const { service } = LONG;
+      const message = `Transfer 1,000,000 to ${"Wolkenkuckucksheimer".repeat(5)}`;
+      await ask(page, await stepUp(page, { service, binding_message: message }));
+      await page.click("details.small summary");
+    },
+  },
+  {
+    name: "request-step-up-not-me",
+    main: true,
+    async play(page) {
+      await ask(page, await stepUp(page));
+      await page.click("#not-me");
+      await page.waitForSelector("#confirm-not-me");
+    },
+  },
+  {
+    name: "request-step-up-waiting",
+    main: true,
+    async play(page) {
+      await ask(page, await local(page), await stepUp(page, { created_at: ago(90) }));
+      await page.waitForSelector("button[data-request]");
+    },
+  },
+  {
+    name: "request-step-up-ended",
+    main: true,
+    async play(page) {
+      await ask(page, await stepUp(page));
+      await stage(
         page,
-        await local(page, {
-          risk: "step_up",
-          claims: [],
-          binding_message: (await locally(page)) === "ko" ? "주문 2041 결제" : "Pay for order 2041",
-        }),
-      ),
+        (service) => {
+          window.play.change({ requests: [] });
+          window.play.push("notice", { kind: "session_ended", service, reason: "service" });
+          window.play.push("notice", { kind: "not_confirmed", service, reason: "session_ended" });
+        },
+        (await locally(page)) === "ko" ? "데모 상점" : "Demo Shop",
+      );
+      await page.waitForSelector("[data-notice=not_confirmed]");
+    },
   },
   {
     name: "request-not-me",

@@ -55,9 +55,9 @@ pub(crate) enum Command {
         #[arg(long)]
         leave: bool,
     },
-    /// Connects, and asks you here when a service wants to sign you in
+    /// Connects, and asks you here when a service wants to sign you in, or to confirm something
     Run(RunArgs),
-    /// Opens a sign-in link of a page on this computer, and asks you
+    /// Opens the link of a page on this computer, and asks you
     Open(OpenArgs),
     /// Lists where you are signed in
     Sessions {
@@ -269,7 +269,7 @@ pub(crate) enum ProfileCommand {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
-    /// Stop after one request is settled: exit code 0 when it ended in a session, else 1
+    /// Stop after one request is settled: exit code 0 when the service has what you approved, else 1
     #[arg(long)]
     pub(crate) once: bool,
     /// FOR TESTS ONLY: who decides instead of you. `stdin` takes JSON commands, one per line

@@ -95,7 +95,7 @@ async fn obey_all(wallet: &Wallet, args: &RunArgs, under_way: &mut JoinSet<()>) 
                 }
                 match update {
                     WalletUpdate::Stopped { reason } => return Err(Failure::new(reason).code(5)),
-                    WalletUpdate::Active { .. } if args.once => return Ok(Ended::Well),
+                    WalletUpdate::Active { .. } | WalletUpdate::Confirmed { .. } if args.once => return Ok(Ended::Well),
                     WalletUpdate::Denied { .. } | WalletUpdate::Expired { .. } if args.once => {
                         return Ok(Ended::NotSignedIn);
                     }

@@ -156,6 +156,9 @@ impl From<DecisionError> for Failure {
             DecisionError::Client(error) => error.into(),
             DecisionError::Memory(MemoryError::Vault(error)) => error.into(),
             DecisionError::Memory(MemoryError::File(error)) => error.into(),
+            DecisionError::OtherIdentity => Self::new(error.to_string())
+                .code(5)
+                .hint("nothing was sent to it; open the link again with --identity NAME"),
             error => Self::new(error.to_string()),
         }
     }

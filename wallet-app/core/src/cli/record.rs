@@ -81,6 +81,9 @@ fn list(entries: &[Entry], words: Words) -> Result<(), Failure> {
         let service = entry.service_name.as_deref().map(plain).unwrap_or_default();
         let (when, what) = (words.when(entry.at, now), words.what(entry.what));
         let mut line = format!("{}  {}  {service}", padded(&when, 20), padded(what, 14));
+        if let Some(message) = &entry.step_up {
+            line.push_str(&format!("  “{}”", plain(message)));
+        }
         if !entry.shared.is_empty() {
             line.push_str(&format!("  ({})", plain(&entry.shared.join(", "))));
         }

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use miid_protocol::service::{Binding, ExpireReason};
-use miid_protocol::{ChallengeId, ClientId, Did, Issuer, Timestamp};
+use miid_protocol::service::{Binding, Risk};
+use miid_protocol::{ChallengeId, Did, Issuer, Timestamp};
 
 use super::door::written_at;
 use super::fault::Fault;
@@ -113,7 +113,7 @@ impl Inner {
             id: running.id.clone(),
             did: running.did.clone(),
             issuer: running.issuer.clone(),
-            services: HashMap::new(),
+            asked: HashMap::new(),
         };
         self.spawn(|inner| watcher.watch(inner, updates));
     }
@@ -134,12 +134,18 @@ impl Inner {
     }
 }
 
+/// What is said of a request when it is over.
+struct Asked {
+    service: String,
+    is_step_up: bool,
+}
+
 /// One wallet's watcher.
 struct Watcher {
     id: String,
     did: Did,
     issuer: Issuer,
-    services: HashMap<ChallengeId, (ClientId, String)>,
+    asked: HashMap<ChallengeId, Asked>,
 }
 
 impl Watcher {
@@ -159,7 +165,7 @@ impl Watcher {
         match update {
             WalletUpdate::ChallengeCreated { challenge_id, request } => {
                 let service = &request.service;
-                self.remember(*challenge_id, service.id.clone(), service.name.clone());
+                self.remember(*challenge_id, service.name.clone(), request.risk == Risk::StepUp);
                 let now = inner.now();
                 let mut state = inner.state();
                 let is_ours = state.running(&self.id).is_some();
@@ -169,8 +175,7 @@ impl Watcher {
                     && !is_called_elsewhere
                     && !state.is_muted(&self.did, &self.issuer, &service.id, now)
                 {
-                    let (wallet, challenge_id) = (self.id.clone(), challenge_id.to_string());
-                    state.call(Call::Request { wallet, challenge_id, service: service.name.clone() });
+                    state.call(Call::of(self.id.clone(), request));
                 }
             }
             WalletUpdate::Unseen { .. } => {
@@ -178,16 +183,18 @@ impl Watcher {
                 inner.state().call_unseen(now);
             }
             WalletUpdate::Denied { challenge_id, reason } => {
-                self.say(inner, "denied", Some(*challenge_id), Some(reason.as_str()));
-            }
-            WalletUpdate::Expired { challenge_id, reason: ExpireReason::OtherBrowser } => {
-                self.say(inner, "other_browser", Some(*challenge_id), None);
+                self.say_over(inner, *challenge_id, "denied", reason.as_str());
             }
             WalletUpdate::Expired { challenge_id, reason } => {
-                self.say(inner, "expired", Some(*challenge_id), Some(reason.as_str()));
+                self.say_over(inner, *challenge_id, "expired", reason.as_str());
             }
             WalletUpdate::Active { challenge_id, .. } => {
-                self.say(inner, "signed_in", Some(*challenge_id), None);
+                let asked = self.asked.remove(challenge_id);
+                self.tell(inner, "signed_in", asked.map(|asked| asked.service), None);
+            }
+            WalletUpdate::Confirmed { challenge_id, .. } => {
+                let asked = self.asked.remove(challenge_id);
+                self.tell(inner, "confirmed", asked.map(|asked| asked.service), None);
             }
             WalletUpdate::OneClick { service, .. } => {
                 self.tell(inner, "one_click", Some(service.clone()), None)
@@ -201,10 +208,17 @@ impl Watcher {
         }
     }
 
-    /// Says something about a request.
-    fn say(&mut self, inner: &Inner, kind: &str, about: Option<ChallengeId>, reason: Option<&str>) {
-        let service = about.and_then(|id| self.services.remove(&id)).map(|(_, name)| name);
-        self.tell(inner, kind, service, reason);
+    /// Says that nothing came of a request: of one to sign in by how it ended, of a step-up that it is not confirmed.
+    fn say_over(&mut self, inner: &Inner, id: ChallengeId, kind: &str, reason: &str) {
+        let asked = self.asked.remove(&id);
+        let is_step_up = asked.as_ref().is_some_and(|asked| asked.is_step_up);
+        let service = asked.map(|asked| asked.service);
+        match reason {
+            _ if is_step_up => self.tell(inner, "not_confirmed", service, Some(reason)),
+            // Somebody else's doing has a kind of its own.
+            "other_browser" => self.tell(inner, reason, service, None),
+            _ => self.tell(inner, kind, service, Some(reason)),
+        }
     }
 
     /// Says something, unless it was locked meanwhile: then nobody's name is said any more.
@@ -216,11 +230,11 @@ impl Watcher {
         }
     }
 
-    fn remember(&mut self, id: ChallengeId, service: ClientId, name: String) {
-        if self.services.len() >= REMEMBERED {
-            self.services.clear();
+    fn remember(&mut self, id: ChallengeId, service: String, is_step_up: bool) {
+        if self.asked.len() >= REMEMBERED {
+            self.asked.clear();
         }
-        self.services.insert(id, (service, name));
+        self.asked.insert(id, Asked { service, is_step_up });
     }
 }
 

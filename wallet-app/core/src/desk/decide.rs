@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use miid_protocol::service::{ChallengeStatus, DenyReason};
+use miid_protocol::service::{ChallengeStatus, DenyReason, Risk};
 use miid_protocol::{ChallengeId, SessionId};
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +112,9 @@ impl Desk {
         let shown =
             shown.into_iter().find(|shown| shown.request.challenge_id == id && is_shown(&shown.digest));
         let asked = shown.ok_or(Fault::UnknownRequest)?.request;
+        if asked.risk == Risk::StepUp && yes.rule.is_some() {
+            return Err(Fault::BadValue("no rule comes of confirming something".into()));
+        }
         let service = asked.service;
         let approval = Approval {
             match_code: yes.match_code.clone(),

@@ -161,6 +161,7 @@ fn request(running: &Running, shown: &ShownRequest, now: Timestamp) -> view::Req
             Risk::Normal => view::Risk::Normal,
             Risk::StepUp => view::Risk::StepUp,
         },
+        session_since: shown.session_since.map(|since| since.to_string()),
         user_agent: says.user_agent.clone(),
         ip: says.ip.clone(),
         created_at: says.created_at.to_string(),

@@ -69,6 +69,8 @@ pub enum Code {
     BadLink,
     /// Another identity or wallet took it.
     AlreadyClaimed,
+    /// The link asks another identity of a step-up.
+    OtherIdentity,
     /// The identity is over.
     DidRetired,
     /// Too much at once.
@@ -201,6 +203,7 @@ impl Fault {
             Code::WrongWords => "Compare each word with your recovery sheet.",
             Code::WrongNumber => "This request is over. Start again on the page.",
             Code::Unanswered => "It may have been done: look at your sessions and at the page.",
+            Code::OtherIdentity => "Continue as the identity that is signed in there.",
             Code::TooLate => "Start again on the page.",
             Code::RateLimited => "Wait a moment and try again.",
             _ => return None,
@@ -266,6 +269,7 @@ fn of_decision(error: &DecisionError) -> Code {
         // Another click's decision is on its way.
         DecisionError::InProgress => Code::Unanswered,
         DecisionError::Over => Code::TooLate,
+        DecisionError::OtherIdentity => Code::OtherIdentity,
         DecisionError::Policy(PolicyError::NumberMissing | PolicyError::NotTwoDigits) => Code::NumberMissing,
         DecisionError::Policy(_) | DecisionError::Rule(_) => Code::BadValue,
         DecisionError::Unshowable(_) | DecisionError::NoReturn => Code::Refused,

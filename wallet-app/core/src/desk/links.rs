@@ -53,10 +53,13 @@ impl Desk {
         match inner.claim(&running, link).await {
             Ok(()) => Ok(Claimed { wallet: running.id, challenge_id }),
             Err(fault) => {
-                // What may work a moment later is asked again; what is over is not.
+                // What may work a moment later, or for another identity, is asked again; what is over is not.
                 if matches!(
                     fault.code(),
-                    super::Code::GatewayUnreachable | super::Code::Unanswered | super::Code::RateLimited
+                    super::Code::GatewayUnreachable
+                        | super::Code::Unanswered
+                        | super::Code::RateLimited
+                        | super::Code::OtherIdentity
                 ) {
                     let now = inner.now();
                     inner.change(|state| state.inbox.put_back(id, kept, now));
@@ -96,11 +99,11 @@ impl Inner {
         let known = candidates(&state, &link.issuer).find_map(|running| {
             let requests = running.wallet.snapshot().requests;
             let shown = requests.into_iter().find(|shown| shown.request.challenge_id == link.challenge_id)?;
-            Some((running.id.clone(), shown.request.service.name))
+            Some((running.id.clone(), shown.request))
         });
-        if let Some((wallet, service)) = known {
+        if let Some((wallet, request)) = known {
             // Opened once more, after it was claimed: the request it became comes to the front.
-            state.call(Call::Request { wallet, challenge_id: link.challenge_id.to_string(), service });
+            state.call(Call::of(wallet, &request));
         } else if let Some(id) = state.inbox.put(link.clone(), now) {
             if is_alone {
                 drop(state);
@@ -164,11 +167,10 @@ impl Inner {
                 let shown = running.wallet.snapshot().requests;
                 let shown = shown.into_iter().find(|shown| shown.request.challenge_id == challenge_id);
                 if let Some(shown) = shown {
-                    let (wallet, challenge_id) = (running.id.clone(), challenge_id.to_string());
-                    let service = shown.request.service.name;
+                    let call = Call::of(running.id.clone(), &shown.request);
                     self.change(|state| {
                         if state.turn == turn {
-                            state.call(Call::Request { wallet, challenge_id, service });
+                            state.call(call);
                         }
                     });
                 }

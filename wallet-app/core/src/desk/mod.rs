@@ -30,6 +30,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use miid_protocol::request::SignInRequest;
+use miid_protocol::service::Risk;
 use miid_protocol::{Issuer, Timestamp};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -137,6 +139,8 @@ pub enum Call {
         challenge_id: String,
         /// Who asks, in the service's own words.
         service: String,
+        /// Whether it is to confirm something in a session that is there.
+        step_up: bool,
     },
     /// An opened link asks “Continue?”: it comes to the front.
     Link {
@@ -147,6 +151,18 @@ pub enum Call {
     Door,
     /// Something came while it is locked. Nothing else may be said about it.
     Unseen,
+}
+
+impl Call {
+    /// For that request of that wallet.
+    fn of(wallet: String, request: &SignInRequest) -> Self {
+        Self::Request {
+            wallet,
+            challenge_id: request.challenge_id.to_string(),
+            service: request.service.name.clone(),
+            step_up: request.risk == Risk::StepUp,
+        }
+    }
 }
 
 /// The running wallet. Cheap to clone; with the last clone it stops.

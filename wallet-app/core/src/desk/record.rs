@@ -62,6 +62,10 @@ pub struct HistoryEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub service_id: Option<String>,
+    /// What a step-up was for, in the service's words; a sign-in has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub step_up: Option<String>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]
@@ -139,6 +143,7 @@ fn shown(id: String, entry: Entry, outlines: &[Outline]) -> HistoryEntry {
         what: what.and_then(|what| what.as_str().map(str::to_owned)).unwrap_or_default(),
         service_name: entry.service_name.map(plain),
         service_id: entry.service_id.map(|id| id.to_string()),
+        step_up: entry.step_up.map(plain),
         reason: entry.reason.map(plain),
         outcome: plain(entry.outcome),
         shared: entry.shared.into_iter().map(plain).collect(),

@@ -167,7 +167,7 @@ pub enum Binding {
 pub enum Risk {
     /// A sign-in.
     Normal,
-    /// Something that weighs more than signing in.
+    /// To confirm something in a session that is there: nobody is signed in by it, and nothing is shared.
     StepUp,
 }
 
@@ -199,6 +199,8 @@ pub struct Request {
     pub claims: Vec<String>,
     /// How much hangs on it.
     pub risk: Risk,
+    /// Since when the session of a step-up is there; absent where this wallet does not know the session.
+    pub session_since: Option<String>,
     /// The browser, as it calls itself.
     pub user_agent: Option<String>,
     /// From where.
@@ -324,7 +326,8 @@ pub struct Settings {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Notice {
-    /// What: `signed_in`, `denied`, `expired`, `other_browser`, `one_click`, `session_ended`, …
+    /// What: `signed_in`, `denied`, `expired`, `other_browser`, `confirmed`, `not_confirmed`, `one_click`,
+    /// `session_ended`, …
     pub kind: String,
     /// Whose service.
     #[serde(skip_serializing_if = "Option::is_none")]

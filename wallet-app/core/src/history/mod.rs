@@ -49,6 +49,8 @@ pub enum What {
     Revoked,
     /// The service made a session of an approval.
     SignedIn,
+    /// The service has what a step-up was for.
+    Confirmed,
     /// A request ran out, or was given up.
     Expired,
     /// A session ended.
@@ -84,6 +86,9 @@ pub struct Entry {
     /// The service's name then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_name: Option<String>,
+    /// What a step-up was for, in the service's words; a sign-in has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_up: Option<String>,
     /// Names of what was shared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shared: Vec<String>,
@@ -213,6 +218,7 @@ pub(crate) mod tests {
             session_id: None,
             service_id: None,
             service_name: None,
+            step_up: None,
             shared: Vec::new(),
             reason: Some(reason.into()),
             statement: None,

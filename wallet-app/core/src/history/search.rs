@@ -15,7 +15,7 @@ const ID: usize = 16;
 /// What to look for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Search<'a> {
-    /// Words that must all stand somewhere in it, in any case: service, identity, what happened, why. None finds all.
+    /// Words that must all stand somewhere in it, in any case: service, identity, what happened, what for, why. None finds all.
     pub text: &'a str,
     /// Who is who: the history knows DIDs alone.
     pub identities: &'a [Outline],
@@ -94,6 +94,7 @@ impl Entry {
         let service_id = self.service_id.as_ref().map(|id| id.as_str());
         let parts = [
             self.service_name.as_deref(),
+            self.step_up.as_deref(),
             service_id,
             name,
             Some(self.did.as_str()),
@@ -120,6 +121,7 @@ impl What {
             Self::Cancelled => "cancelled",
             Self::Revoked => "revoked",
             Self::SignedIn => "signed_in",
+            Self::Confirmed => "confirmed",
             Self::Expired => "expired",
             Self::SessionEnded => "session_ended",
             Self::OneClick => "one_click",

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use miid_protocol::events::WalletEvent;
+use miid_protocol::request::SignInRequest;
 use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, EndReason, ExpireReason};
 use miid_protocol::wallet::{DecisionOutcome, WalletChallenge, WalletSession};
 use miid_protocol::{ChallengeId, Did, Issuer, SessionId, Timestamp, jws};
@@ -56,6 +57,8 @@ pub struct Waiting {
 pub enum Finish {
     /// There is a session.
     Active(SessionId),
+    /// The service has what a step-up of this session was for.
+    Confirmed(SessionId),
     /// Denied.
     Denied(DenyReason),
     /// Over.
@@ -129,6 +132,15 @@ impl Queue {
         self.sessions.live()
     }
 
+    /// Since when the session of a step-up is there, where it is among the live ones and of the service that asks.
+    pub fn session_since(&self, request: &SignInRequest) -> Option<Timestamp> {
+        let id = request.step_up_session?;
+        let mut live = self.sessions.live().iter();
+        let session =
+            live.find(|session| session.session_id == id && session.service.id == request.service.id)?;
+        Some(session.created_at)
+    }
+
     /// To be taken before a list is asked for.
     pub fn mark(&self) -> Mark {
         Mark(self.changes)
@@ -155,6 +167,9 @@ impl Queue {
             }
             WalletEvent::ChallengeExpired(over) => self.end(over.challenge_id, Finish::Expired(over.reason)),
             WalletEvent::SessionCreated(made) => self.end(made.challenge_id, Finish::Active(made.session_id)),
+            WalletEvent::ChallengeExchanged(done) => {
+                self.end(done.challenge_id, Finish::Confirmed(done.session_id))
+            }
             WalletEvent::SessionRevoked(revoked) => {
                 let id = Finish::Active(revoked.session_id);
                 let came_of_a_request = self.finished.iter().any(|finished| finished.finish == id);
@@ -256,9 +271,9 @@ impl Queue {
         self.waiting.retain(|waiting| waiting.request.id() != id);
         let was_waiting = digest.is_some();
         let earlier = self.finish(id);
-        // A session is news even for a request that was approved elsewhere, or that only seemed gone.
+        // What came of a yes is news even where that was said elsewhere, or the request only seemed gone.
         let is_news = match (earlier, finish) {
-            (None, _) => was_waiting || matches!(finish, Finish::Active(_)),
+            (None, _) => was_waiting || matches!(finish, Finish::Active(_) | Finish::Confirmed(_)),
             (Some(Finish::Gone), finish) => finish != Finish::Gone,
             (Some(_), _) => false,
         };
@@ -270,6 +285,7 @@ impl Queue {
         }
         vec![match finish {
             Finish::Active(session_id) => WalletUpdate::Active { challenge_id: id, session_id },
+            Finish::Confirmed(session_id) => WalletUpdate::Confirmed { challenge_id: id, session_id },
             Finish::Denied(reason) => WalletUpdate::Denied { challenge_id: id, reason },
             Finish::Expired(reason) => WalletUpdate::Expired { challenge_id: id, reason },
             Finish::Refused | Finish::Gone => WalletUpdate::Gone { challenge_id: id },

@@ -1,9 +1,12 @@
 use miid_protocol::Lifetime;
-use miid_protocol::events::{ChallengeAt, ChallengeCreated, ChallengeDenied, SessionCreated, SessionRevoked};
+use miid_protocol::events::{
+    ChallengeAt, ChallengeCreated, ChallengeDenied, ChallengeExchanged, ChallengeExpired, SessionCreated,
+    SessionRevoked,
+};
 use miid_protocol::service::RevokeReason;
 
 use super::*;
-use crate::request::tests::{T, id, sample};
+use crate::request::tests::{T, id, sample, step_up};
 use crate::vault::tests::gateway;
 
 fn empty() -> Queue {
@@ -27,6 +30,20 @@ fn session() -> SessionId {
 fn active(n: u32) -> WalletEvent {
     let session_id = session();
     WalletEvent::SessionCreated(SessionCreated { challenge_id: id(n), session_id, sub: "s".into(), at: T })
+}
+fn live() -> WalletSession {
+    WalletSession {
+        session_id: session(),
+        service: miid_protocol::wallet::SessionService { id: sample(1).service.id, name: "Demo Shop".into() },
+        scopes: Vec::new(),
+        claims: Vec::new(),
+        created_at: T,
+        last_used_at: T,
+        expires_at: T,
+    }
+}
+fn asked_again(n: u32) -> WalletEvent {
+    WalletEvent::ChallengeCreated(ChallengeCreated { challenge_id: id(n), request: step_up(n).to_text() })
 }
 fn listed(n: u32, status: ChallengeStatus) -> WalletChallenge {
     let says = sample(n);
@@ -143,15 +160,7 @@ fn an_own_decision_counts_before_its_event_arrives() {
 
 #[test]
 fn a_session_that_ended_is_told_once_and_does_not_come_back_by_an_old_list() {
-    let live = WalletSession {
-        session_id: session(),
-        service: miid_protocol::wallet::SessionService { id: sample(1).service.id, name: "Demo Shop".into() },
-        scopes: Vec::new(),
-        claims: Vec::new(),
-        created_at: T,
-        last_used_at: T,
-        expires_at: T,
-    };
+    let live = live();
     let mut queue = empty();
     queue.apply_sessions(vec![live.clone()]);
     queue.apply_sessions(Vec::new());
@@ -214,4 +223,55 @@ fn the_end_of_a_session_that_nobody_knew_is_no_news() {
     // One that came of a request is, also where no list had it.
     let mut queue = self::queue(&[created(1), approved(1), active(1)]);
     assert_eq!(queue.apply_event(&revoked, T).len(), 1);
+}
+
+#[test]
+fn a_step_up_ends_confirmed_and_makes_no_session() {
+    let exchanged = WalletEvent::ChallengeExchanged(ChallengeExchanged {
+        challenge_id: id(1),
+        session_id: session(),
+        at: T,
+    });
+    let confirmed = [WalletUpdate::Confirmed { challenge_id: id(1), session_id: session() }];
+    let mut queue = queue(&[asked_again(1), approved(1)]);
+    assert_eq!(queue.apply_event(&exchanged, T), confirmed);
+    assert_eq!(queue.apply_event(&exchanged, T), []);
+    assert_eq!((queue.waiting().len(), queue.sessions().len()), (0, 0));
+    // Said also where the yes was given on another device, or a list without it came first.
+    assert_eq!(empty().apply_event(&exchanged, T), confirmed);
+    let mut queue = self::queue(&[asked_again(1), approved(1)]);
+    queue.apply_challenges(&[], queue.mark(), T);
+    assert_eq!(queue.apply_event(&exchanged, T), confirmed);
+}
+
+#[test]
+fn a_step_up_goes_with_its_session_whichever_is_heard_of_first() {
+    let reason = ExpireReason::SessionEnded;
+    let over = WalletEvent::ChallengeExpired(ChallengeExpired { challenge_id: id(1), reason, at: T });
+    let revoked = WalletEvent::SessionRevoked(SessionRevoked {
+        session_id: session(),
+        sub: "s".into(),
+        reason: RevokeReason::User,
+        at: T,
+    });
+    for order in [[&over, &revoked], [&revoked, &over]] {
+        let mut queue = queue(&[asked_again(1), approved(1)]);
+        queue.apply_sessions(vec![live()]);
+        let updates: Vec<_> = order.into_iter().flat_map(|event| queue.apply_event(event, T)).collect();
+        assert!(updates.contains(&WalletUpdate::Expired { challenge_id: id(1), reason }), "{updates:?}");
+        assert_eq!((updates.len(), queue.waiting().len(), queue.sessions().len()), (2, 0, 0));
+    }
+}
+
+#[test]
+fn since_when_a_session_is_there_is_said_of_the_services_own_alone() {
+    let mut queue = empty();
+    queue.apply_sessions(vec![live()]);
+    let mut says = step_up(1);
+    assert_eq!(queue.session_since(&says), Some(T));
+    assert_eq!(queue.session_since(&sample(1)), None);
+    says.service.id = miid_protocol::ClientId::parse("other-shop").expect("id");
+    assert_eq!(queue.session_since(&says), None);
+    queue.apply_sessions(Vec::new());
+    assert_eq!(queue.session_since(&step_up(1)), None);
 }

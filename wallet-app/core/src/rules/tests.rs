@@ -2,7 +2,7 @@ use miid_protocol::service::{Binding, Risk};
 use proptest::prelude::*;
 
 use super::*;
-use crate::request::tests::{T, id, sample};
+use crate::request::tests::{T, id, sample, session, step_up};
 
 fn profile() -> Profile {
     let mut profile = Profile::default();
@@ -85,7 +85,7 @@ fn anything_else_asks() {
     asks(&request(|_| ()), Some(&rule(Kind::Prefill)), true, T);
     asks(&request(|_| ()), Some(&one_click), false, T);
     asks(&request(|says| says.binding = Binding::Addressed), Some(&one_click), true, T);
-    asks(&request(|says| says.risk = Risk::StepUp), Some(&one_click), true, T);
+    asks(&request(|says| *says = step_up(1)), Some(&one_click), true, T);
     asks(&request(|says| says.scopes.push("orders".into())), Some(&one_click), true, T);
     asks(&request(|says| says.claims.push("age".into())), Some(&one_click), true, T);
     let mut wider = one_click.clone();
@@ -176,19 +176,23 @@ proptest! {
         rule in prop::option::of(some_rule()),
         scopes in some_names(),
         claims in some_names(),
-        (addressed, step_up, before) in (any::<bool>(), any::<bool>(), any::<bool>()),
+        (addressed, is_step_up, before) in (any::<bool>(), any::<bool>(), any::<bool>()),
         now in -400i64..400,
     ) {
         let request = request(|says| {
             says.binding = if addressed { Binding::Addressed } else { Binding::Linked };
-            says.risk = if step_up { Risk::StepUp } else { Risk::Normal };
             says.scopes = scopes.iter().cloned().collect();
-            says.claims = claims.iter().cloned().collect();
+            if is_step_up {
+                (says.risk, says.step_up_session) = (Risk::StepUp, Some(session()));
+                says.claims.clear();
+            } else {
+                says.claims = claims.iter().cloned().collect();
+            }
         });
         let verdict = verdict(&request, rule.as_ref(), before, later(now));
         if let Verdict::ApproveAlone(approval) = verdict {
             let rule = rule.expect("a rule");
-            prop_assert!(!addressed && !step_up && before);
+            prop_assert!(!addressed && !is_step_up && before);
             prop_assert!(rule.kind == Kind::OneClick && rule.made_at <= later(now) && later(now) < rule.until);
             let agreed: BTreeSet<String> = rule.claims.union(&rule.withheld).cloned().collect();
             prop_assert!(scopes.is_subset(&rule.scopes) && claims.is_subset(&agreed));

@@ -41,6 +41,9 @@ pub enum DecisionError {
     /// The link brought a request that cannot be shown.
     #[error("the link's request is not shown, since {0}")]
     Unshowable(#[from] Unshowable),
+    /// The link asks somebody else: a step-up is for the identity of its session.
+    #[error("that link asks another identity: the one that is signed in there")]
+    OtherIdentity,
     /// There is no address to open: only a linked request that stands approved has one.
     #[error("there is no page to go back to")]
     NoReturn,
@@ -67,6 +70,7 @@ impl DecisionError {
             Self::InProgress => "in_progress",
             Self::Over => "over",
             Self::Unshowable(_) => "unshowable",
+            Self::OtherIdentity => ErrorCode::DidMismatch.as_str(),
             Self::NoReturn => "no_return",
             Self::Rule(_) => "bad_rule",
             Self::Policy(_) => "not_complete",
@@ -157,10 +161,10 @@ impl Inner {
         outcome
     }
 
-    /// The request is in the list no more. If a session came of it, a yes did arrive.
+    /// The request is in the list no more. If something came of it, a yes did arrive.
     fn over(&self, request: &Request, wanted: Wanted) -> Result<DecisionOutcome, DecisionError> {
         let finish = self.state().queue.finish(request.id());
-        if let (Some(Finish::Active(_)), Wanted::Approve) = (finish, wanted) {
+        if let (Some(Finish::Active(_) | Finish::Confirmed(_)), Wanted::Approve) = (finish, wanted) {
             let (challenge_id, at) = (request.id(), self.client.now());
             let status = ChallengeStatus::Active;
             return Ok(DecisionOutcome { challenge_id, status, reason: None, at, return_to: None });
@@ -174,7 +178,7 @@ impl Inner {
         self.heed_refusal(error).await;
         let finish = match error.code() {
             Some(ErrorCode::WrongMatchCode) => Finish::Denied(DenyReason::WrongMatchCode),
-            Some(ErrorCode::ChallengeExpired) => Finish::Expired(ExpireReason::Timeout),
+            Some(ErrorCode::ChallengeExpired) => Finish::Expired(self.why_expired(request).await),
             Some(ErrorCode::ChallengeNotFound) => Finish::Gone,
             Some(ErrorCode::ChallengeNotPending | ErrorCode::ChallengeNotApproved) => {
                 // Somebody was first, perhaps the same person elsewhere: what they did stands in the list.
@@ -186,6 +190,17 @@ impl Inner {
             _ => return,
         };
         self.apply(|queue| queue.end(request.id(), finish));
+    }
+
+    /// The refusal of a decision does not say why the request is over. A step-up ends with its session, too.
+    async fn why_expired(&self, request: &Request) -> ExpireReason {
+        let Some(session) = request.says().step_up_session else { return ExpireReason::Timeout };
+        let is_read = self.read_sessions().await.is_ok();
+        if is_read && self.session(session).is_none() {
+            ExpireReason::SessionEnded
+        } else {
+            ExpireReason::Timeout
+        }
     }
 
     pub(super) async fn end_session(

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use miid_protocol::ChallengeId;
 use miid_protocol::events::WalletEvent;
 use miid_protocol::problem::ErrorCode;
 use tokio::time::Instant;
@@ -102,6 +103,7 @@ impl Inner {
         }
         let about = match event {
             WalletEvent::SessionCreated(made) => Some(made.challenge_id),
+            WalletEvent::ChallengeExchanged(done) => Some(done.challenge_id),
             WalletEvent::ChallengeExpired(over) => Some(over.challenge_id),
             _ => None,
         };
@@ -110,7 +112,12 @@ impl Inner {
         for update in self.apply(|queue| queue.apply_event(event, now)) {
             self.note_surely(update, request.clone()).await;
         }
-        if matches!(event, WalletEvent::SessionCreated(_)) {
+        let made_one = matches!(event, WalletEvent::SessionCreated(_));
+        let asks_in_a_strange_one = match event {
+            WalletEvent::ChallengeCreated(created) => self.lacks_session_of(created.challenge_id),
+            _ => false,
+        };
+        if made_one || asks_in_a_strange_one {
             self.read_sessions().await?;
         }
         Ok(())
@@ -183,6 +190,14 @@ impl Inner {
         }
         self.tell(WalletUpdate::Stopped { reason });
         self.over.cancel();
+    }
+
+    /// Whether a step-up waits for a session that is not in our list: the list may be old.
+    pub(super) fn lacks_session_of(&self, id: ChallengeId) -> bool {
+        let state = self.state();
+        let waiting = state.queue.find(id).map(|waiting| waiting.request.says());
+        waiting
+            .is_some_and(|says| says.step_up_session.is_some() && state.queue.session_since(says).is_none())
     }
 
     /// A refusal that is about the identity and not about what was asked.

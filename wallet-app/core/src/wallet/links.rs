@@ -5,9 +5,11 @@ use std::fmt;
 
 use miid_protocol::ChallengeId;
 use miid_protocol::link::WalletLink;
+use miid_protocol::problem::ErrorCode;
 use miid_protocol::wallet::DecisionOutcome;
 
 use super::{DecisionError, Wallet};
+use crate::client::ClientError;
 use crate::history::What;
 use crate::memory::{Memory, MemoryError};
 use crate::policy::Approval;
@@ -41,9 +43,9 @@ impl Wallet {
     /// Takes a link's request, for this identity alone; it stands among the requests then. Ask the person first, or
     /// see [`one_click`](Self::one_click). The same link again gives the same request.
     pub async fn claim(&self, link: &WalletLink) -> Result<ChallengeId, DecisionError> {
-        let claimed = self.inner.repeat(|| self.inner.client.claim(link)).await?;
+        let claimed = self.inner.repeat(|| self.inner.client.claim(link)).await.map_err(of_claim)?;
         if claimed.challenge_id != link.challenge_id {
-            return Err(crate::client::ClientError::NotUnderstood.into());
+            return Err(ClientError::NotUnderstood.into());
         }
         let (id, now) = (link.challenge_id, self.now());
         let mut shown = Ok(());
@@ -55,6 +57,10 @@ impl Wallet {
             }
         });
         shown?;
+        if self.inner.lacks_session_of(id) {
+            // It can be answered all the same; only since when the session is there is not said then.
+            let _ = self.inner.read_sessions().await;
+        }
         if self.inner.state().queue.find(id).is_some() { Ok(id) } else { Err(DecisionError::Over) }
     }
 
@@ -106,6 +112,14 @@ impl Wallet {
         let state = self.inner.state();
         let waiting = state.queue.find(id).ok_or(DecisionError::UnknownRequest)?;
         waiting.return_to.clone().ok_or(DecisionError::NoReturn)
+    }
+}
+
+/// A step-up is its session's identity's alone.
+fn of_claim(error: ClientError) -> DecisionError {
+    match error.code() {
+        Some(ErrorCode::DidMismatch) => DecisionError::OtherIdentity,
+        _ => error.into(),
     }
 }
 

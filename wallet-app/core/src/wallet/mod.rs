@@ -146,7 +146,9 @@ impl Wallet {
             Verdict::ApproveAlone(approval) => Ticks::Rule(&approval.share),
             Verdict::Ask => last_time.map_or(Ticks::First, Ticks::LastTime),
         };
-        Ok(policy::propose(&request, &profile, ticks, services.has_signed_in(&issuer, &service)))
+        let known_service = services.has_signed_in(&issuer, &service);
+        let session_since = self.inner.state().queue.session_since(request.says());
+        Ok(Proposal { session_since, ..policy::propose(&request, &profile, ticks, known_service) })
     }
 
     /// Yes. The number, the ticks and the scopes are the person's.
@@ -186,6 +188,10 @@ impl Wallet {
         let entry = self.inner.decided(what, request, &decision, outcome_word(&result));
         self.inner.record(Entry { shared: shared.iter().cloned().collect(), ..entry }).await;
         let outcome = result?;
+        if request.step_up().is_some() {
+            // It shares nothing, and that says nothing about the next sign-in.
+            return Ok(outcome);
+        }
         let (issuer, service) = (self.inner.client.issuer().clone(), request.says().service.id.clone());
         let choice = Choice { shared, at: self.now() };
         let kept = self.inner.remembering(move |memory| {

@@ -35,6 +35,7 @@ impl Inner {
             self.signed_in(service.id.clone()).await;
         }
         let entry = |what, reason: Option<&str>| Entry {
+            step_up: request.and_then(Request::step_up).map(str::to_owned),
             service_id: service.as_ref().map(|service| service.id.clone()),
             service_name: service.as_ref().map(|service| service.name.clone()),
             reason: reason.map(str::to_owned),
@@ -46,8 +47,14 @@ impl Inner {
                 session_id: Some(*session_id),
                 ..entry(What::SignedIn, None)
             },
+            WalletUpdate::Confirmed { challenge_id, session_id } => Entry {
+                challenge_id: Some(*challenge_id),
+                session_id: Some(*session_id),
+                ..entry(What::Confirmed, None)
+            },
             WalletUpdate::Expired { challenge_id, reason } => {
                 // Without its text: nothing was signed about it, and whoever may ask could fill the file with it.
+                // A step-up's few words stay: only a service with a live session can ask for one.
                 let entry = entry(What::Expired, Some(reason.as_str()));
                 Entry { challenge_id: Some(*challenge_id), ..entry }
             }
@@ -71,6 +78,7 @@ impl Inner {
             session_id: None,
             service_id: None,
             service_name: None,
+            step_up: None,
             shared: Vec::new(),
             reason: None,
             statement: None,
@@ -89,6 +97,8 @@ impl Inner {
             challenge_id: Some(request.id()),
             service_id: Some(request.says().service.id.clone()),
             service_name: Some(request.says().service.name.clone()),
+            session_id: request.says().step_up_session,
+            step_up: request.step_up().map(str::to_owned),
             statement: Some(decision.statement().to_owned()),
             request: Some(request.text().to_owned()),
             ..self.entry(what, outcome)

@@ -40,6 +40,9 @@ pub struct ShownRequest {
     pub request: SignInRequest,
     /// Of the text that says it: whoever decides about what was shown sends this along.
     pub digest: String,
+    /// Since when the session of a step-up is there, where this wallet knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_since: Option<Timestamp>,
     /// Whether there is a page to go back to ([`Wallet::return_to`]).
     pub return_to: bool,
 }
@@ -78,6 +81,7 @@ impl Wallet {
             standing: waiting.standing,
             request: waiting.request.says().clone(),
             digest: waiting.request.digest(),
+            session_since: state.queue.session_since(waiting.request.says()),
             return_to: waiting.return_to.is_some(),
         });
         Snapshot {

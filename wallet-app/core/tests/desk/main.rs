@@ -12,3 +12,4 @@ mod links;
 mod people;
 mod play;
 mod quiet;
+mod step_up;

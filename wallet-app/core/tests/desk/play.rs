@@ -33,6 +33,8 @@ pub struct Model {
     /// The next approval is answered once this is said.
     pub hold: Option<oneshot::Receiver<()>>,
     pub refuse: Option<ErrorCode>,
+    /// The same of an approval.
+    pub refuse_yes: Option<ErrorCode>,
 }
 
 pub struct Gateway {
@@ -100,6 +102,9 @@ fn reply(model: &mut Model, seen: &Seen) -> Reply {
             }
         }
         (_, path) if path.ends_with("/approve") => {
+            if let Some(code) = model.refuse_yes {
+                return problem(code);
+            }
             let return_to = model.claimable.get(&about).and_then(|listed| listed["test_return_to"].as_str());
             let reply = outcome("approved", return_to.map(str::to_owned));
             match model.hold.take() {

@@ -2,7 +2,7 @@
 
 use miid_protocol::request::{ServiceName, SignInRequest};
 use miid_protocol::service::{Binding, Risk};
-use miid_protocol::{ChallengeId, ClientId, Timestamp};
+use miid_protocol::{ChallengeId, ClientId, SessionId, Timestamp};
 use miid_wallet::Approval;
 use serde_json::json;
 
@@ -22,6 +22,7 @@ pub fn sample(n: u32) -> SignInRequest {
         scopes: vec!["profile".into(), "email".into()],
         claims: vec!["name".into(), "email".into()],
         risk: Risk::Normal,
+        step_up_session: None,
         user_agent: None,
         ip: None,
         code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".into(),
@@ -75,6 +76,26 @@ pub fn linked(n: u32, status: &str, change: impl FnOnce(&mut SignInRequest)) -> 
     let mut says = SignInRequest { binding: Binding::Linked, claims: vec!["name".into()], ..sample(n) };
     change(&mut says);
     json!({"challenge_id": id(n), "status": status, "request": says.to_text(), "expires_at": says.expires_at})
+}
+
+/// The session that [`step_up`] is about.
+pub fn session_id() -> SessionId {
+    SessionId::parse("0198e0a0-0000-7000-8000-00000000beef").expect("id")
+}
+
+/// Turns a request into one to confirm something in [`session_id`].
+pub fn step_up(says: &mut SignInRequest) {
+    says.risk = Risk::StepUp;
+    says.step_up_session = Some(session_id());
+    says.claims.clear();
+    says.binding_message = "Transfer 250 to Bob".into();
+}
+
+/// That session, as the gateway lists it.
+pub fn session_of_step_up() -> serde_json::Value {
+    json!({"session_id": session_id(), "service": {"id": "demo-shop", "name": "Demo Shop"}, "scopes": ["profile"],
+        "claims": ["name"], "created_at": Timestamp::from_millis(T - 10 * MINUTE),
+        "last_used_at": Timestamp::from_millis(T), "expires_at": Timestamp::from_millis(T + 60 * MINUTE)})
 }
 
 /// A link to request `n`.

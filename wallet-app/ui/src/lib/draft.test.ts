@@ -92,6 +92,12 @@ describe("an approval", () => {
     expect(approval(asked, draft).scopes).toEqual(["email"]);
   });
 
+  it("allows a session that asks once more what it may do already", () => {
+    const asked = request({ risk: "step_up", claims: [], session_since: "2026-11-20T12:00:00Z" });
+    const draft = draftOf(asked, { number: "47", scopes: [] });
+    expect(approval(asked, draft)).toMatchObject({ scopes: asked.scopes, share: {} });
+  });
+
   it("sends no number for a linked request, even one that was typed", () => {
     const asked = request({ binding: "linked" });
     expect(approval(asked, draftOf(asked, { number: "47" })).match_code).toBeNull();

@@ -1,5 +1,6 @@
 // What the person has typed and ticked on a card, and whether that is enough to approve.
 
+import { isStepUp } from "./queue";
 import type { Proposal, Request } from "./types";
 
 export interface DraftClaim {
@@ -87,7 +88,8 @@ export function approval(request: Request, draft: Draft) {
     challenge_id: request.challenge_id,
     digest: request.digest,
     match_code: request.binding === "addressed" ? draft.number : null,
-    scopes: request.scopes.filter((scope) => draft.scopes.includes(scope)),
+    // What a session may do already is not chosen anew.
+    scopes: request.scopes.filter((scope) => isStepUp(request) || draft.scopes.includes(scope)),
     share: Object.fromEntries(shared.map(({ name, value }) => [name, value.trim()])),
     remember: shared.filter((claim) => claim.remember && edited(claim)).map(({ name }) => name),
     ...(draft.rule && ruleOffered(request, draft)

@@ -30,6 +30,7 @@ export const FAULT_CODES = [
   "not_ours",
   "bad_link",
   "already_claimed",
+  "other_identity",
   "did_retired",
   "rate_limited",
   "unanswered",

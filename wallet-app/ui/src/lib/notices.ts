@@ -4,6 +4,9 @@ import type { Words } from "./words";
 /** The sentence for a notice; a reason with words of its own says more than the kind. */
 export function noticeWords({ kind, service, reason }: Notice, words: Words): string {
   const table: Record<string, (service: string, reason: string) => string> = words.notices;
+  const confirmation = kind === "not_confirmed" && reason !== undefined;
+  if (confirmation && Object.hasOwn(words.notConfirmed, reason))
+    return words.notConfirmed[reason]!(service ?? words.aService);
   const key = keyOf(kind, reason, table);
   const faults: Record<string, string> = words.faults;
   if (key === "link_failed" && reason && Object.hasOwn(faults, reason)) return faults[reason]!;

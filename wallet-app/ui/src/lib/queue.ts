@@ -7,6 +7,9 @@ import type { Mute, Request } from "./types";
 export const cardOf = ({ wallet, challenge_id, digest }: Request): string =>
   `${wallet} ${challenge_id} ${digest}`;
 
+/** Whether it is to confirm something in a session that is there, and signs nobody in. */
+export const isStepUp = ({ risk }: Request): boolean => risk === "step_up";
+
 /** Whether the person wants to hear nothing of it: it stands in the list, and no more. */
 export function isMuted(request: Request, mutes: readonly Mute[]): boolean {
   return mutes.some(

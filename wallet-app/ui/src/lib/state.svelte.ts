@@ -4,7 +4,7 @@
 import { getContext, setContext } from "svelte";
 import type { Bridge } from "./bridge";
 import { newDraft, proposed, type Draft } from "./draft";
-import { arrived, cardOf, chooseOpen, isMuted, newerThan } from "./queue";
+import { arrived, cardOf, chooseOpen, isMuted, isStepUp, newerThan } from "./queue";
 import { PLACES, type Place } from "./places";
 import type { Claimed, Identity, Notice, Request, Show, View } from "./types";
 import { localeTag, pickLanguage, WORDS } from "./words";
@@ -282,7 +282,9 @@ export class Desk {
 
   #announce(requests: Request[]): void {
     const newest = requests.find((request) => !isMuted(request, this.view?.mutes ?? []));
-    if (newest) this.say(this.words.requests.arrived(newest.service.name));
+    if (!newest) return;
+    const { arrived, arrivedAgain } = this.words.requests;
+    this.say((isStepUp(newest) ? arrivedAgain : arrived)(newest.service.name));
   }
 
   /** Goes to a page, which takes no press at first. */

@@ -86,6 +86,28 @@ describe("notices", () => {
     expect(stays({ kind: "session_ended" })).toBe(false);
   });
 
+  it("say of each way in which nothing is confirmed why, and nothing of signing in", () => {
+    const reasons = Object.keys(en.notConfirmed);
+    expect(reasons).toHaveLength(9);
+    for (const [words, never] of [
+      [en, /sign/],
+      [ko, /로그인/],
+    ] as const) {
+      const said = ["confirmed", ...reasons].map((reason) =>
+        reason === "confirmed"
+          ? noticeWords({ kind: reason, service: "Shop" }, words)
+          : noticeWords({ kind: "not_confirmed", service: "Shop", reason }, words),
+      );
+      expect(new Set(said).size).toBe(said.length);
+      for (const sentence of said) expect(sentence).not.toMatch(never);
+    }
+    expect(noticeWords({ kind: "not_confirmed", service: "Shop", reason: "moon" }, en)).toBe(
+      "Nothing was confirmed at Shop.",
+    );
+    expect(stays({ kind: "not_confirmed", reason: "other_browser" })).toBe(true);
+    expect(stays({ kind: "not_confirmed", reason: "session_ended" })).toBe(false);
+  });
+
   it("get by with a kind or a reason that came later", () => {
     expect(noticeWords({ kind: "toString", service: "Shop" }, en)).toBe(
       "Something changed at Shop.",

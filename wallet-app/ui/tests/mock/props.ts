@@ -60,6 +60,7 @@ export function request(part: Partial<Request> = {}): Request {
     scopes: ["profile", "email"],
     claims: ["name", "email"],
     risk: "normal",
+    session_since: null,
     user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     ip: "192.0.2.7",
     created_at: ago(20),
@@ -194,6 +195,12 @@ export function entries(): HistoryEntry[] {
   return [
     entry("signed_in", 38, { shared: ["name"] }),
     entry("approved", 40, { shared: ["name"], statement: statement() }),
+    entry("confirmed", 200, { step_up: "Transfer 250 to Bob" }),
+    entry("approved", 205, {
+      step_up: "Transfer 250 to Bob",
+      statement: statement({ match_code: undefined, disclosure: undefined }),
+    }),
+    entry("expired", 400, { step_up: "Transfer 9000 to Mallory", reason: "session_ended" }),
     entry("denied", 600, {
       reason: "not_me",
       service_name: "Harbour Library",

@@ -74,7 +74,12 @@ impl Dialogue {
             self.mode = Mode::Number(id, proposal);
             return vec![question];
         };
-        let mut effects = vec![Say(format!("  {}", self.words.always_shared()))];
+        // Confirming something tells a service nothing that it does not know.
+        let mut effects = if self.is_step_up(id) {
+            Vec::new()
+        } else {
+            vec![Say(format!("  {}", self.words.always_shared()))]
+        };
         let missing: Vec<_> =
             proposal.claims.iter().filter(|c| c.value.is_none()).map(|c| c.name.as_str()).collect();
         if !missing.is_empty() {

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 pub(crate) use answers::is_yes;
 use miid_protocol::request::SignInRequest;
-use miid_protocol::service::{ChallengeStatus, DenyReason};
+use miid_protocol::service::{ChallengeStatus, DenyReason, Risk};
 use miid_protocol::wallet::DecisionOutcome;
 use miid_protocol::{ChallengeId, ClientId, Timestamp};
 
@@ -129,8 +129,9 @@ impl Dialogue {
             self.mode = Mode::Idle;
             return Vec::new();
         };
-        let mut effects = self.shown(&known.request, now);
-        if !proposal.scopes.is_empty() {
+        let mut effects = self.shown(&known.request, Some(proposal.session_since), now);
+        // What a session may do already is nothing to allow anew.
+        if !proposal.scopes.is_empty() && known.request.risk == Risk::Normal {
             effects.push(Say(format!("  {}", self.words.allows(&proposal.scopes))));
         }
         effects.push(self.number_question(&proposal));
@@ -199,13 +200,23 @@ impl Dialogue {
         }
     }
 
-    fn shown(&self, request: &SignInRequest, now: Timestamp) -> Vec<Effect> {
+    /// `since` is when a step-up's session began, as far as somebody looked.
+    fn shown(
+        &self,
+        request: &SignInRequest,
+        since: Option<Option<Timestamp>>,
+        now: Timestamp,
+    ) -> Vec<Effect> {
         let words = self.words;
         let left_s = request.expires_at.millis().saturating_sub(now.millis()).max(0) / 1000;
         let left = format!("{}:{:02}", left_s / 60, left_s % 60);
         let mut effects = vec![Say(String::new()), Say(words.asks(request))];
         if !request.binding_message.is_empty() {
             effects.push(Say(format!("  {}", words.their_words(&request.binding_message))));
+        }
+        if let (Risk::StepUp, Some(since)) = (request.risk, since) {
+            let since = since.map(|since| words.when(since, now));
+            effects.push(Say(format!("  {}", words.in_session(since.as_deref()))));
         }
         effects.push(Say(format!("  {}", words.circumstances(request, &left))));
         effects
@@ -223,6 +234,10 @@ impl Dialogue {
 
     fn find(&self, id: ChallengeId) -> Option<&Known> {
         self.known.iter().find(|known| known.request.challenge_id == id)
+    }
+
+    fn is_step_up(&self, id: ChallengeId) -> bool {
+        self.find(id).is_some_and(|known| known.request.risk == Risk::StepUp)
     }
 
     fn service(&self, id: ChallengeId) -> String {

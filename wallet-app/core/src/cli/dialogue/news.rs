@@ -62,20 +62,33 @@ impl Dialogue {
             WalletUpdate::Denied { challenge_id, reason } => {
                 let not_me = self.find(*challenge_id).filter(|_| *reason == DenyReason::NotMe);
                 let hint = not_me.map(|known| words.mute_hint(known.request.service.id.as_str()));
-                let mut effects = self.on_end(*challenge_id, |service| words.denied(service, *reason), false);
+                let is_step_up = self.is_step_up(*challenge_id);
+                let say = |service: &str| match is_step_up {
+                    true => words.denied_step_up(service, *reason),
+                    false => words.denied(service, *reason),
+                };
+                let mut effects = self.on_end(*challenge_id, say, false);
                 if let Some(hint) = hint {
                     effects.insert(effects.len().min(1), Say(hint));
                 }
                 effects
             }
             WalletUpdate::Expired { challenge_id, reason } => {
-                self.on_end(*challenge_id, |service| words.expired(service, *reason), false)
+                let is_step_up = self.is_step_up(*challenge_id);
+                let say = |service: &str| match is_step_up {
+                    true => words.expired_step_up(service, *reason),
+                    false => words.expired(service, *reason),
+                };
+                self.on_end(*challenge_id, say, false)
             }
             WalletUpdate::Gone { challenge_id } => {
                 self.on_end(*challenge_id, |service| words.gone(service), false)
             }
             WalletUpdate::Active { challenge_id, .. } => {
                 self.on_end(*challenge_id, |service| words.signed_in(service), true)
+            }
+            WalletUpdate::Confirmed { challenge_id, .. } => {
+                self.on_end(*challenge_id, |service| words.confirmed(service), true)
             }
             WalletUpdate::SessionRevoked { service, reason, .. } => {
                 let service = service.as_deref().map(crate::request::plain);
@@ -121,7 +134,7 @@ impl Dialogue {
             return vec![Say(self.words.muted_asks(&request.service.name))];
         }
         if !self.input_open {
-            return self.shown(request, now);
+            return self.shown(request, None, now);
         }
         match &self.mode {
             // Before the connection is said, lists come in; the newest of them is asked about first.
@@ -203,6 +216,7 @@ fn is_about_another(update: &WalletUpdate, only: ChallengeId) -> bool {
         | WalletUpdate::Denied { challenge_id, .. }
         | WalletUpdate::Expired { challenge_id, .. }
         | WalletUpdate::Active { challenge_id, .. }
+        | WalletUpdate::Confirmed { challenge_id, .. }
         | WalletUpdate::Gone { challenge_id } => *challenge_id != only,
         // That a rule answered was said when the link was opened.
         WalletUpdate::SessionRevoked { .. } | WalletUpdate::OneClick { .. } => true,

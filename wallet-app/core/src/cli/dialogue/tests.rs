@@ -1,9 +1,10 @@
 use miid_protocol::service::ExpireReason;
+use miid_protocol::service::RevokeReason;
 use miid_protocol::{Lifetime, SessionId};
 
 use super::*;
 use crate::policy::ProposedClaim;
-use crate::request::tests::{T, id, sample};
+use crate::request::tests::{T, id, sample, session, step_up};
 use crate::update::WalletUpdate;
 use crate::wallet::ShownRequest;
 
@@ -22,6 +23,7 @@ fn proposal() -> Proposal {
         scopes: vec!["profile".into()],
         needs_number: true,
         known_service: false,
+        session_since: None,
     }
 }
 
@@ -231,6 +233,7 @@ fn a_conversation_about_one_request_ends_with_it_and_hears_of_no_other() {
             standing: Standing::Pending,
             request: sample(n),
             digest: String::new(),
+            session_since: None,
             return_to: false,
         };
         assert_eq!(dialogue.on_snapshot(&[shown(2), shown(1)], T), [Effect::Propose(id(1))]);
@@ -267,7 +270,69 @@ fn what_was_approved_before_is_not_asked_about() {
         standing: Standing::Approved,
         request: sample(1),
         digest: String::new(),
+        session_since: None,
         return_to: true,
     };
     assert_eq!(dialogue.on_snapshot(&[shown], T), []);
+}
+
+/// A dialogue that asks about a step-up.
+fn confirming(words: Words, since: Option<Timestamp>) -> (Dialogue, String) {
+    let mut dialogue = Dialogue::new(words, "Alice");
+    dialogue.began = true;
+    let created = WalletUpdate::ChallengeCreated { challenge_id: id(1), request: Box::new(step_up(1)) };
+    assert_eq!(dialogue.on_update(&created, T), [Effect::Propose(id(1))]);
+    let nothing = Proposal { claims: Vec::new(), needs_number: false, session_since: since, ..proposal() };
+    let text = said(&dialogue.on_proposal(id(1), Some(nothing), T.plus(Lifetime::from_secs(600))));
+    (dialogue, text)
+}
+
+#[test]
+fn a_step_up_says_what_for_and_in_which_session_and_nothing_of_signing_in() {
+    let (mut dialogue, text) = confirming(Words::English, Some(T));
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[1], "Demo Shop asks you to confirm:");
+    assert_eq!(lines[2], "  “Transfer 250 to Bob” (the service's words)");
+    assert_eq!(lines[3], "  in your session there, signed in 10 min ago; nothing is shared");
+    assert!(
+        !text.contains("allows") && text.ends_with("Approve (y = yes, d = deny, n = not me, s = skip)? ")
+    );
+    assert_eq!(dialogue.on_line("y"), [Effect::Approve(id(1), Approval::default())]);
+    let effects = dialogue.on_result(id(1), outcome(1, ChallengeStatus::Approved));
+    assert!(said(&effects).contains("Waiting for Demo Shop"));
+    let done = WalletUpdate::Confirmed { challenge_id: id(1), session_id: session() };
+    let effects = dialogue.on_update(&done, T);
+    let told = "Confirmed. Demo Shop goes on; your session there is as it was.";
+    assert_eq!(effects, [Say(told.into()), Effect::Settled(true)]);
+
+    let (_, text) = confirming(Words::English, None);
+    assert!(text.contains("in a session that this wallet does not know: if in doubt, deny"), "{text}");
+    let (_, text) = confirming(Words::Korean, Some(T));
+    for part in ["Demo Shop에서 확인을 요청해요:", "10분 전 로그인한 세션", "승인할까요"]
+    {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn a_step_up_whose_session_ended_says_so_under_the_open_question() {
+    for (words, told) in [
+        (Words::English, "Your session at Demo Shop has ended, so there is nothing left to confirm."),
+        (Words::Korean, "Demo Shop의 세션이 끝나서 더 확인할 것이 없어요."),
+    ] {
+        let (mut dialogue, _) = confirming(words, Some(T));
+        let reason = ExpireReason::SessionEnded;
+        let effects = dialogue.on_update(&WalletUpdate::Expired { challenge_id: id(1), reason }, T);
+        assert!(said(&effects).contains(told), "{effects:?}");
+        assert!(effects.contains(&Effect::Settled(false)));
+        // What is typed now belongs to nothing.
+        assert_eq!(dialogue.on_line("y"), []);
+        let revoked = WalletUpdate::SessionRevoked {
+            session_id: session(),
+            reason: RevokeReason::Service,
+            service: Some("Demo Shop".into()),
+            at: T,
+        };
+        assert!(said(&dialogue.on_update(&revoked, T)).contains("Demo Shop"));
+    }
 }

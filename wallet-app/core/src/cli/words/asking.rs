@@ -15,9 +15,9 @@ impl Words {
         let name = &request.service.name;
         match (self, request.risk) {
             (English, Risk::Normal) => format!("{name} asks to sign you in"),
-            (English, Risk::StepUp) => format!("{name} asks you to confirm it is you"),
+            (English, Risk::StepUp) => format!("{name} asks you to confirm:"),
             (Korean, Risk::Normal) => format!("{name}에서 로그인을 요청해요"),
-            (Korean, Risk::StepUp) => format!("{name}에서 본인인지 다시 확인해 달래요"),
+            (Korean, Risk::StepUp) => format!("{name}에서 확인을 요청해요:"),
         }
     }
 
@@ -104,10 +104,10 @@ impl Words {
     pub(crate) fn continue_as(self, gateway: &str, name: &str) -> String {
         match self {
             English => format!(
-                "A page on this computer wants to sign you in through {gateway}.\nContinue as {name} (y = yes, Enter = no)? "
+                "A page on this computer asks for you, through {gateway}.\nContinue as {name} (y = yes, Enter = no)? "
             ),
             Korean => format!(
-                "이 컴퓨터의 페이지가 {gateway}(으)로 로그인하려고 해요.\n{name}(으)로 계속할까요 (y = 예, Enter = 아니요)? "
+                "이 컴퓨터의 페이지가 {gateway}을(를) 거쳐 나를 찾아요.\n{name}(으)로 계속할까요 (y = 예, Enter = 아니요)? "
             ),
         }
     }
@@ -118,10 +118,10 @@ impl Words {
             names.iter().enumerate().map(|(i, name)| format!("  {} {name}\n", i + 1)).collect();
         match self {
             English => format!(
-                "A page on this computer wants to sign you in through {gateway}.\n{list}Continue as which (its number, Enter = no)? "
+                "A page on this computer asks for you, through {gateway}.\n{list}Continue as which (its number, Enter = no)? "
             ),
             Korean => format!(
-                "이 컴퓨터의 페이지가 {gateway}(으)로 로그인하려고 해요.\n{list}누구로 계속할까요 (번호, Enter = 아니요)? "
+                "이 컴퓨터의 페이지가 {gateway}을(를) 거쳐 나를 찾아요.\n{list}누구로 계속할까요 (번호, Enter = 아니요)? "
             ),
         }
     }

@@ -52,6 +52,9 @@ impl Words {
             (English, ExpireReason::OtherBrowser) => {
                 format!("Somebody else began this sign-in at {service}; nobody was signed in.")
             }
+            (English, ExpireReason::SessionEnded) => {
+                format!("Your session at {service} has ended, so there is nothing left to confirm.")
+            }
             (Korean, ExpireReason::Timeout) => format!("{service}의 요청 시간이 지났어요."),
             (Korean, ExpireReason::CodeTimeout) => {
                 format!("{service}에서 제때 마치지 못해 로그인되지 않았어요.")
@@ -60,6 +63,9 @@ impl Words {
             (Korean, ExpireReason::Withdrawn) => format!("{service}에서 요청을 거두었어요."),
             (Korean, ExpireReason::OtherBrowser) => {
                 format!("{service}의 요청은 다른 사람이 시작한 것이었어요. 아무도 로그인되지 않았어요.")
+            }
+            (Korean, ExpireReason::SessionEnded) => {
+                format!("{service}의 세션이 끝나서 더 확인할 것이 없어요.")
             }
         }
     }
@@ -176,6 +182,7 @@ impl Words {
             (English, _, Some(ExpireReason::Replaced)) => "a newer request took its place",
             (English, _, Some(ExpireReason::Withdrawn)) => "it was cancelled on the page",
             (English, _, Some(ExpireReason::OtherBrowser)) => "somebody else began it",
+            (English, _, Some(ExpireReason::SessionEnded)) => "its session ended",
             (Korean, Some(DenyReason::Declined), _) => "내가 거절함",
             (Korean, Some(DenyReason::NotMe), _) => "내가 아님",
             (Korean, Some(DenyReason::WrongMatchCode), _) => "숫자가 다름",
@@ -184,6 +191,7 @@ impl Words {
             (Korean, _, Some(ExpireReason::Replaced)) => "새 요청으로 바뀜",
             (Korean, _, Some(ExpireReason::Withdrawn)) => "페이지에서 취소함",
             (Korean, _, Some(ExpireReason::OtherBrowser)) => "다른 사람이 시작함",
+            (Korean, _, Some(ExpireReason::SessionEnded)) => "세션이 끝남",
             (_, None, None) => reason,
         }
     }
@@ -200,7 +208,7 @@ impl Words {
         match self {
             English => format!("Approved. Your browser goes on at {service}… (c = cancel, Enter = go on)"),
             Korean => {
-                format!("승인했어요. 브라우저에서 {service} 로그인이 이어져요… (c = 취소, Enter = 계속)")
+                format!("승인했어요. {service}은(는) 브라우저에서 이어져요… (c = 취소, Enter = 계속)")
             }
         }
     }
@@ -230,6 +238,7 @@ impl Words {
             (English, What::Cancelled) => "cancelled",
             (English, What::Revoked) => "ended by you",
             (English, What::SignedIn) => "signed in",
+            (English, What::Confirmed) => "confirmed",
             (English, What::Expired) => "expired",
             (English, What::SessionEnded) => "session ended",
             (English, What::OneClick) => "by your rule",
@@ -239,6 +248,7 @@ impl Words {
             (Korean, What::Cancelled) => "취소",
             (Korean, What::Revoked) => "세션 종료",
             (Korean, What::SignedIn) => "로그인",
+            (Korean, What::Confirmed) => "확인",
             (Korean, What::Expired) => "시간 지남",
             (Korean, What::SessionEnded) => "세션 끝남",
             (Korean, What::OneClick) => "내 규칙으로 승인",

@@ -5,6 +5,7 @@ mod asking;
 mod chosen;
 mod endings;
 mod listing;
+mod step_up;
 
 use miid_protocol::Timestamp;
 

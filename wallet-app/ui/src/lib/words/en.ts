@@ -177,7 +177,7 @@ export const en = {
     waiting: (n: number) => count(n, "request is waiting", "requests are waiting"),
     keychain: "Your computer’s keychain opens it.",
     empty: "Type your passphrase first.",
-    link: "You opened a sign-in link. Unlock to go on.",
+    link: "A page asks for you. Unlock to go on.",
     caps: "Caps Lock is on.",
   },
   damaged: {
@@ -206,22 +206,27 @@ export const en = {
     yourHandle: "Your handle",
     newer: (n: number) => count(n, "newer request", "newer requests"),
     newerShow: "Show it",
-    linkOpened: "A sign-in link was opened",
+    linkOpened: "A page asks for you",
     others: "Also waiting",
     approved: "approved",
     arrived: (service: string) => `${service} wants to sign you in.`,
+    arrivedAgain: (service: string) => `${service} asks you to confirm something.`,
+    confirm: "to confirm",
   },
   card: {
     wants: (service: string) => `${service} wants to sign you in`,
-    wantsAgain: (service: string) => `${service} asks you again`,
-    stepUp: "You are signed in there. It asks once more before something important.",
+    wantsAgain: (service: string) => `${service} asks you to confirm`,
+    stepUp: "It asks once more, to be sure.",
+    inSession: (time: string) => `In your session there · signed in ${time}`,
+    strangeSession: "It names a session that is not in your list. If in doubt, deny.",
+    nothingNew: "This shares nothing and signs nobody in.",
     says: (service: string) => `says ${service}`,
     on: (browser: string, system: string) => `${browser} on ${system}`,
     unknownBrowser: "Unknown browser",
     forIdentity: (name: string) => `For ${name}`,
     linked: "Opened from this computer",
     number: "Number on that page",
-    numberHint: "The two digits on the login page. No such page? Then it is not you.",
+    numberHint: "The two digits on that page. No such page? Then it is not you.",
     numberIs: (digits: string) => `Number: ${digits}`,
     digits: "two digits",
     share: (service: string) => `Share with ${service}`,
@@ -252,6 +257,8 @@ export const en = {
     notMe: "Not me?",
     notMeText: (service: string) =>
       `You did not start this? Say so: the request ends, and ${service} learns that it was not you.`,
+    notMeAgain: (service: string) =>
+      `You did not start this? Say so: the request ends, and ${service} learns of it. Then end the session, since somebody else may be using it.`,
     notMeDo: "This was not me",
     notMeKeep: "It was me",
     mute: (service: string) => `Requests from ${service} stay quiet`,
@@ -278,6 +285,7 @@ export const en = {
     ruleDays: (n: number) => count(n, "day", "days"),
     waitingFor: (service: string) => `Waiting for ${service}`,
     approvedText: "You approved. The page signs you in now.",
+    approvedTextAgain: "You approved. The page goes on now.",
     returnTitle: "Back to your browser",
     returnText: (service: string) => `You approved. ${service} goes on in your browser.`,
     openReturn: "Open the browser again",
@@ -287,7 +295,7 @@ export const en = {
   },
   link: {
     title: "Continue?",
-    text: (gateway: string) => `Somebody opened a sign\u2011in link for ${gateway}.`,
+    text: (gateway: string) => `A page asks for you, through ${gateway}.`,
     warning: "Only if you just clicked “Open in wallet” in your own browser.",
     which: "As which identity?",
     go: "Continue",
@@ -334,6 +342,7 @@ export const en = {
       cancelled: "Took the approval back",
       revoked: "Ended the session",
       signed_in: "Signed in",
+      confirmed: "Confirmed",
       expired: "Request ended",
       session_ended: "Session ended",
       one_click: "Approved by your rule",
@@ -352,6 +361,7 @@ export const en = {
       replaced: "a newer request took over",
       withdrawn: "it was cancelled on the page",
       other_browser: "somebody else had begun it",
+      session_ended: "its session had ended",
       user: "ended by you",
       service: "ended at the service",
       superseded: "you signed in somewhere else",
@@ -525,6 +535,8 @@ export const en = {
   aService: "a service",
   notices: {
     signed_in: (service: string) => `You are signed in at ${service}.`,
+    confirmed: (service: string) => `Confirmed. ${service} goes on.`,
+    not_confirmed: (service: string) => `Nothing was confirmed at ${service}.`,
     denied: (service: string) => `Refused. Nobody was signed in at ${service}.`,
     wrong_match_code: (service: string) =>
       `The number did not match, so nobody was signed in at ${service}.`,
@@ -540,12 +552,12 @@ export const en = {
       `You approved, but ${service} could not finish in time. Nobody was signed in.`,
     unshowable: () =>
       "A request came that I cannot show faithfully, so I left it out. Nobody was signed in.",
-    link_failed: () => "That sign-in link could not be taken. Start again on the page.",
+    link_failed: () => "That link could not be taken. Start again on the page.",
     not_kept: () =>
       "Something could not be saved on this computer. What you decided counts; the history may miss a line.",
     not_ours: (_: string, reason: string) =>
       `That link belongs to ${reason || "a sign-in server"}, where no identity of yours is known. Nothing was opened.`,
-    bad_link: () => "That sign-in link is damaged. Nothing was opened. Start again on the page.",
+    bad_link: () => "That link is damaged. Nothing was opened. Start again on the page.",
     cancelled: (service: string) => `You took your approval back. ${service} still waits.`,
     retired: () => "This identity is retired. It signs in nowhere any more.",
     locked: () => "Locked.",
@@ -553,6 +565,25 @@ export const en = {
       "Your settings could not be read, so I began with new ones. The old file is kept beside them.",
     other: (service: string) => `Something changed at ${service}.`,
   } satisfies Record<string, (service: string, reason: string) => string>,
+
+  /** Why a service has no confirmation. */
+  notConfirmed: {
+    declined: (service: string) => `You said no. Nothing was confirmed at ${service}.`,
+    not_me: (service: string) =>
+      `You said it was not you. Nothing was confirmed. If in doubt, end your session at ${service}.`,
+    wrong_match_code: (service: string) =>
+      `The number did not match, so nothing was confirmed at ${service}.`,
+    timeout: (service: string) => `Time ran out at ${service}. Nothing was confirmed.`,
+    code_timeout: (service: string) =>
+      `You approved, but ${service} could not finish in time. Nothing was confirmed.`,
+    replaced: (service: string) =>
+      `A newer request from ${service} took over. Nothing was confirmed by the old one.`,
+    withdrawn: (service: string) => `${service} took its request back. Nothing was confirmed.`,
+    other_browser: () =>
+      "Somebody else began this request, so it was stopped. Nothing was confirmed.",
+    session_ended: (service: string) =>
+      `Your session at ${service} ended, and its request with it. Nothing was confirmed.`,
+  } as Record<string, (service: string) => string>,
 
   faults: {
     wrong_passphrase: "That is not the passphrase. Nothing was lost: try again.",
@@ -578,17 +609,18 @@ export const en = {
     unknown_session: "That session is no longer there. It has ended already.",
     number_missing: "The number has two digits. Type what the page shows.",
     wrong_number:
-      "That was another number, so the request ended and nobody was signed in. Start again on the page.",
+      "That was another number, so the request ended and nothing came of it. Start again on the page.",
     bad_value: "One value cannot be shared: it is too long, or has hidden characters in it.",
     not_ours: "That link belongs to a sign-in server where no identity of yours is known.",
     bad_link: "That link is damaged. Start again on the page.",
     already_claimed: "Another wallet took that link first. If that was not you, start again.",
+    other_identity: "That page asks another identity: the one that is signed in there.",
     did_retired: "This identity is retired. It signs in nowhere any more.",
     rate_limited: "Too many tries just now. Wait a minute, then try again.",
     unanswered:
       "I sent it, but no answer came back. It may have counted: look at the list before you try again.",
     refused: "The sign-in server turned this down. Nothing was decided.",
-    too_late: "Time ran out before it arrived. Nobody was signed in. Start again on the page.",
+    too_late: "It was over before that arrived, and nothing came of it. Start again on the page.",
     internal: "That did not work, and nothing was decided. Try again.",
   } satisfies Record<FaultCode, string>,
 };

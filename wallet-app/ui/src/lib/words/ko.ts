@@ -166,7 +166,7 @@ export const ko: Words = {
     waiting: (n) => `요청 ${n}개가 기다리고 있어요`,
     keychain: "컴퓨터의 키체인으로 열어요.",
     empty: "암호문을 먼저 입력하세요.",
-    link: "로그인 링크를 열었어요. 잠금을 풀면 이어져요.",
+    link: "페이지가 나를 찾아요. 잠금을 풀면 이어져요.",
     caps: "Caps Lock이 켜져 있어요.",
   },
   damaged: {
@@ -195,22 +195,27 @@ export const ko: Words = {
     yourHandle: "내 핸들",
     newer: (n) => `새 요청 ${n}개`,
     newerShow: "보기",
-    linkOpened: "로그인 링크가 열렸어요",
+    linkOpened: "페이지가 나를 찾아요",
     others: "기다리는 다른 요청",
     approved: "승인함",
     arrived: (service) => `${service} 로그인 요청이 왔어요.`,
+    arrivedAgain: (service) => `${service} 확인 요청이 왔어요.`,
+    confirm: "확인 요청",
   },
   card: {
     wants: (service) => `${service} 로그인 요청`,
-    wantsAgain: (service) => `${service} 재확인 요청`,
-    stepUp: "이미 로그인한 곳이에요. 중요한 일을 하기 전에 한 번 더 물어요.",
+    wantsAgain: (service) => `${service} 확인 요청`,
+    stepUp: "중요한 일을 하기 전에 한 번 더 물어요.",
+    inSession: (time) => `그곳의 내 세션 · ${time} 로그인`,
+    strangeSession: "내 목록에 없는 세션을 말하고 있어요. 확실하지 않으면 거절하세요.",
+    nothingNew: "공유하는 것도, 새로 로그인되는 것도 없어요.",
     says: (service) => `${service}의 말`,
     on: (browser, system) => `${system}의 ${browser}`,
     unknownBrowser: "알 수 없는 브라우저",
     forIdentity: (name) => `${name}에게`,
     linked: "이 컴퓨터에서 열었어요",
     number: "페이지에 나온 숫자",
-    numberHint: "로그인 페이지에 나온 두 자리예요. 그런 페이지가 없다면 내가 한 일이 아니에요.",
+    numberHint: "그 페이지에 나온 두 자리예요. 그런 페이지가 없다면 내가 한 일이 아니에요.",
     numberIs: (digits) => `숫자: ${digits}`,
     digits: "두 자리",
     share: (service) => `${service}에 공유`,
@@ -240,6 +245,8 @@ export const ko: Words = {
     notMe: "내가 아니에요",
     notMeText: (service) =>
       `내가 시작한 요청이 아닌가요? 알려 주면 요청이 끝나고, ${service}도 내가 아니었음을 알게 돼요.`,
+    notMeAgain: (service) =>
+      `내가 시작한 일이 아닌가요? 알려 주면 요청이 끝나고 ${service}도 알게 돼요. 다른 사람이 쓰고 있을 수 있으니 세션도 종료하세요.`,
     notMeDo: "내가 아니에요",
     notMeKeep: "내가 했어요",
     mute: (service) => `${service} 요청 조용히 받기`,
@@ -265,8 +272,9 @@ export const ko: Words = {
     ruleDays: (n) => `${n}일`,
     waitingFor: (service) => `${service} 응답을 기다리는 중`,
     approvedText: "승인했어요. 이제 페이지에서 로그인돼요.",
+    approvedTextAgain: "승인했어요. 이제 페이지에서 이어져요.",
     returnTitle: "브라우저로 돌아가세요",
-    returnText: (service) => `승인했어요. ${service} 로그인은 브라우저에서 이어져요.`,
+    returnText: (service) => `승인했어요. ${service} 페이지는 브라우저에서 이어져요.`,
     openReturn: "브라우저 다시 열기",
     cancel: "취소",
     cancelling: "취소하는 중…",
@@ -274,7 +282,7 @@ export const ko: Words = {
   },
   link: {
     title: "계속할까요?",
-    text: (gateway) => `${gateway} 로그인 링크가 열렸어요.`,
+    text: (gateway) => `${gateway} 로그인 서버를 거쳐 페이지가 나를 찾아요.`,
     warning: "방금 내 브라우저에서 ‘지갑에서 열기’를 눌렀을 때만 계속하세요.",
     which: "어느 신원으로 할까요?",
     go: "계속",
@@ -318,6 +326,7 @@ export const ko: Words = {
       cancelled: "승인 되돌림",
       revoked: "세션 종료",
       signed_in: "로그인",
+      confirmed: "확인됨",
       expired: "요청 끝남",
       session_ended: "세션 끝남",
       one_click: "규칙으로 승인",
@@ -336,6 +345,7 @@ export const ko: Words = {
       replaced: "새 요청으로 바뀌었어요",
       withdrawn: "페이지에서 취소했어요",
       other_browser: "다른 사람이 시작한 요청이었어요",
+      session_ended: "세션이 끝났어요",
       user: "내가 종료했어요",
       service: "서비스에서 종료했어요",
       superseded: "다른 곳에서 로그인했어요",
@@ -505,6 +515,8 @@ export const ko: Words = {
   aService: "서비스",
   notices: {
     signed_in: (service) => `${service}에 로그인했어요.`,
+    confirmed: (service) => `확인했어요. ${service}에서 이어져요.`,
+    not_confirmed: (service) => `${service}에 확인해 준 것이 없어요.`,
     denied: (service) => `거절했어요. ${service}에는 아무도 로그인되지 않았어요.`,
     wrong_match_code: (service) => `숫자가 달라서 ${service}에 로그인하지 않았어요.`,
     expired: (service) => `${service} 요청의 시간이 지났어요. 아무도 로그인되지 않았어요.`,
@@ -518,18 +530,34 @@ export const ko: Words = {
       `승인했지만 ${service}에서 제때 마치지 못했어요. 아무도 로그인되지 않았어요.`,
     unshowable: () =>
       "있는 그대로 보여 줄 수 없는 요청이라 받지 않았어요. 아무도 로그인되지 않았어요.",
-    link_failed: () => "로그인 링크를 받지 못했어요. 페이지에서 다시 시작하세요.",
+    link_failed: () => "링크를 받지 못했어요. 페이지에서 다시 시작하세요.",
     not_kept: () =>
       "이 컴퓨터에 저장하지 못한 것이 있어요. 결정은 그대로 유효하지만 기록 한 줄이 빠질 수 있어요.",
     not_ours: (_, reason) =>
       `${reason || "다른 로그인 서버"}의 링크인데, 그곳에 등록한 신원이 없어요. 아무것도 열지 않았어요.`,
-    bad_link: () => "로그인 링크가 손상됐어요. 아무것도 열지 않았어요. 페이지에서 다시 시작하세요.",
+    bad_link: () => "링크가 손상됐어요. 아무것도 열지 않았어요. 페이지에서 다시 시작하세요.",
     cancelled: (service) => `승인을 되돌렸어요. ${service} 요청은 아직 기다리고 있어요.`,
     retired: () => "폐기한 신원이에요. 어디에서도 로그인할 수 없어요.",
     locked: () => "잠갔어요.",
     settings_set_aside: () =>
       "설정을 읽을 수 없어서 새로 시작했어요. 이전 파일은 옆에 그대로 있어요.",
     other: (service) => `${service}에 바뀐 것이 있어요.`,
+  },
+
+  notConfirmed: {
+    declined: (service) => `거절했어요. ${service}에 확인해 준 것이 없어요.`,
+    not_me: (service) =>
+      `내가 아니라고 했고, 확인해 준 것이 없어요. 걱정되면 ${service} 세션을 종료하세요.`,
+    wrong_match_code: (service) => `숫자가 달라서 ${service}에 확인해 주지 않았어요.`,
+    timeout: (service) => `${service} 요청의 시간이 지났어요. 확인해 준 것이 없어요.`,
+    code_timeout: (service) =>
+      `승인했지만 ${service}에서 제때 마치지 못했어요. 확인된 것이 없어요.`,
+    replaced: (service) =>
+      `${service}의 새 요청으로 바뀌었어요. 이전 요청으로는 확인된 것이 없어요.`,
+    withdrawn: (service) => `${service}에서 요청을 취소했어요. 확인해 준 것이 없어요.`,
+    other_browser: () => "다른 사람이 시작한 요청이라 멈췄어요. 확인된 것이 없어요.",
+    session_ended: (service) =>
+      `${service} 세션이 끝나면서 요청도 끝났어요. 확인해 준 것이 없어요.`,
   },
 
   faults: {
@@ -555,17 +583,17 @@ export const ko: Words = {
     unknown_session: "그 세션은 이제 없어요. 이미 끝났어요.",
     number_missing: "숫자는 두 자리예요. 페이지에 나온 대로 입력하세요.",
     wrong_number:
-      "다른 숫자라서 요청이 끝났고, 아무도 로그인되지 않았어요. 페이지에서 다시 시작하세요.",
+      "다른 숫자라서 요청이 끝났고, 아무 일도 일어나지 않았어요. 페이지에서 다시 시작하세요.",
     bad_value: "공유할 수 없는 값이 있어요. 너무 길거나 보이지 않는 문자가 들어 있어요.",
     not_ours: "내 신원이 등록되지 않은 로그인 서버의 링크예요.",
     bad_link: "링크가 손상됐어요. 페이지에서 다시 시작하세요.",
     already_claimed: "다른 지갑이 이 링크를 먼저 받았어요. 내가 한 일이 아니라면 다시 시작하세요.",
+    other_identity: "다른 신원에게 묻는 페이지예요. 그곳에 로그인한 신원을 고르세요.",
     did_retired: "폐기한 신원이에요. 어디에서도 로그인할 수 없어요.",
     rate_limited: "시도가 너무 많아요. 1분쯤 뒤에 다시 시도하세요.",
     unanswered: "보냈지만 답을 받지 못했어요. 처리됐을 수 있으니 목록을 먼저 확인하세요.",
     refused: "로그인 서버가 받아들이지 않았어요. 아무것도 결정되지 않았어요.",
-    too_late:
-      "도착하기 전에 시간이 지났어요. 아무도 로그인되지 않았어요. 페이지에서 다시 시작하세요.",
+    too_late: "도착하기 전에 끝났고, 아무 일도 일어나지 않았어요. 페이지에서 다시 시작하세요.",
     internal: "되지 않았고, 아무것도 결정되지 않았어요. 다시 시도하세요.",
   },
 };
