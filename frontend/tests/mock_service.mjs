@@ -59,10 +59,68 @@ export async function startMockService(dist) {
     returned: { status: "active", reason: undefined },
     /** What `GET /auth/status` answers instead. */
     statusRefused: null,
+    /** Of the page's head: whether there is a balance and something to send. */
+    transfer: "off",
+    balance: 1000,
+    /** What the demo's two calls answer instead: a problem, "never", or "lost" once it was done. */
+    balanceRefused: null,
+    transferRefused: null,
+    stepUpBinding: "linked",
+    /** Whether the session was confirmed, and every transfer that was done. */
+    steppedUp: false,
+    transfers: [],
     calls: [],
   };
   const logins = new Set();
   const sessions = new Set();
+
+  /** A challenge; linked ones open a wallet, addressed ones have a number. */
+  const begun = (linked) => {
+    Object.assign(state, {
+      known: true,
+      status: "pending",
+      reason: undefined,
+      claimed: false,
+      expiresAt: inMs(state.ttlMs),
+    });
+    return {
+      challenge_id: ID,
+      binding: linked ? "linked" : "addressed",
+      status: "pending",
+      match_code: linked ? null : "47",
+      wallet_link: linked ? LINK : null,
+      stream_url: `/auth/stream/${ID}`,
+      expires_at: state.expiresAt,
+    };
+  };
+
+  function transfer(response, { to, amount }) {
+    if (!state.session) return problem(response, 401, "not_authenticated");
+    if (state.transferRefused === "never") return;
+    if (Array.isArray(state.transferRefused)) return problem(response, ...state.transferRefused);
+    if (amount > state.balance) return problem(response, 409, "insufficient_funds");
+    if (amount >= 100 && !state.steppedUp) {
+      state.asked = (state.asked ?? 0) + 1;
+      const step_up = begun(state.stepUpBinding === "linked");
+      const code = "step_up_required";
+      return json(response, 401, {
+        type: `urn:miid:problem:${code}`,
+        title: code,
+        status: 401,
+        code,
+        step_up,
+      });
+    }
+    state.transfers.push({ to, amount });
+    state.balance -= amount;
+    if (state.transferRefused === "lost") {
+      // In the middle: a browser sends again what was not answered at all.
+      response.writeHead(200, { "content-type": "application/json", "content-length": "100" });
+      return response.write("{", () => response.destroy());
+    }
+    const transferred = { to, amount, at: inMs(0), id: `t${state.transfers.length}` };
+    json(response, 200, { transferred, balance: state.balance });
+  }
 
   const snapshot = () => ({
     challenge_id: ID,
@@ -102,6 +160,7 @@ export async function startMockService(dist) {
 
   const metas = (path) =>
     `<meta name="miid-binding" content="${state.binding}" />` +
+    `<meta name="miid-transfer" content="${state.transfer}" />` +
     (path === "/" ? "" : `<meta name="miid-return" content="${state.arrival ?? "go"}" />`);
 
   async function file(response, path) {
@@ -145,18 +204,15 @@ export async function startMockService(dist) {
         if (state.start === "never") return;
         if (state.start) return problem(response, ...state.start);
         return void request.on("end", () => {
-          const linked = JSON.parse(sent).login_hint === undefined;
-          Object.assign(state, { known: true, status: "pending", expiresAt: inMs(state.ttlMs) });
-          json(response, 201, {
-            challenge_id: ID,
-            binding: linked ? "linked" : "addressed",
-            status: "pending",
-            match_code: linked ? null : "47",
-            wallet_link: linked ? LINK : null,
-            stream_url: `/auth/stream/${ID}`,
-            expires_at: state.expiresAt,
-          });
+          json(response, 201, begun(JSON.parse(sent).login_hint === undefined));
         });
+      case "GET /demo/balance":
+        if (!state.session) return problem(response, 401, "not_authenticated");
+        if (state.balanceRefused === "never") return;
+        if (state.balanceRefused) return problem(response, ...state.balanceRefused);
+        return json(response, 200, { balance: state.balance });
+      case "POST /demo/transfer":
+        return void request.on("end", () => transfer(response, JSON.parse(sent)));
       case "POST /auth/return":
         return void request.on("end", () => {
           state.returnedWith = JSON.parse(sent);
@@ -175,9 +231,16 @@ export async function startMockService(dist) {
         if (!state.known) return problem(response, 404, "challenge_not_found");
         return json(response, 200, snapshot());
       case `POST /auth/complete/${ID}`:
+        if (state.complete.status === 200 && state.asked) {
+          if (!state.session) return problem(response, 401, "not_authenticated");
+          if (state.status !== "active") return problem(response, 409, "not_active_yet");
+          state.steppedUp = true;
+          state.session = { ...state.session, stepped_up_until: inMs(300_000) };
+          return json(response, 200, state.session);
+        }
         if (state.complete.status === 200) {
           state.session ??= session();
-          return json(response, 200, {});
+          return json(response, 200, state.session);
         }
         return problem(response, state.complete.status, state.complete.code);
       case `POST /auth/cancel/${ID}`:
@@ -196,6 +259,10 @@ export async function startMockService(dist) {
     url: `http://127.0.0.1:${server.address().port}/`,
     state,
     set: (more) => Object.assign(state, more),
+    /** Resolves once somebody listens to the fate of a request. */
+    async loginOpened() {
+      while (logins.size === 0) await new Promise((go) => setTimeout(go, 5));
+    },
     /** Resolves once somebody listens; events before that would be told by a snapshot only. */
     async streamOpened() {
       while (logins.size + sessions.size === 0) await new Promise((go) => setTimeout(go, 5));

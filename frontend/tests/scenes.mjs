@@ -56,6 +56,66 @@ const signedOut = (reason, at) => ({
   },
 });
 
+/** Somebody who is signed in and has something to send. */
+const account = (more = {}) => ({ session: session(), transfer: "on", ...more });
+async function order(page, to, amount) {
+  await page.fill("#transfer-to", to);
+  await page.fill("#transfer-amount", amount);
+  await page.click("#send-transfer");
+}
+/** By a script: a browser that asks whether to open the wallet takes the clicks. */
+const press = async (page, selector) => {
+  await page.waitForSelector(selector);
+  await page.$eval(selector, (element) => element.click());
+};
+const inKorean = (page) => page.evaluate(() => navigator.language.startsWith("ko"));
+const bob = async (page) => ((await inKorean(page)) ? "밥" : "Bob");
+/** Something so large that the wallet is asked. */
+async function stepUp(page) {
+  await order(page, await bob(page), "250");
+  await page.waitForSelector("#open-wallet");
+}
+/** In a behaviour, whose page is there before it begins. */
+async function signInto(page, service) {
+  service.set(account());
+  await page.reload();
+  await page.waitForSelector("#send-transfer");
+}
+/** A tab that the browser duplicated: with all that the first one remembers. */
+async function copyOf(page) {
+  const kept = await page.evaluate(() => Object.entries(sessionStorage));
+  const copy = await page.context().newPage();
+  await copy.addInitScript((kept) => {
+    for (const [name, value] of kept) sessionStorage.setItem(name, value);
+  }, kept);
+  await copy.goto(page.url());
+  return copy;
+}
+const refusedTransfer = (name, transferRefused, note) => ({
+  name: `transfer-${name}`,
+  at: "signed_in",
+  focus: "#transfer-told",
+  before: account({ transferRefused }),
+  async play(page) {
+    await order(page, await bob(page), "25");
+    await page.waitForSelector(`[data-note=${note}]`);
+  },
+});
+const endedStepUp = (status, reason) => ({
+  name: `step-up-${reason.replace("_", "-")}`,
+  at: "signed_in",
+  focus: "#transfer-told",
+  before: account(),
+  async play(page, service) {
+    await stepUp(page);
+    await service.loginOpened();
+    service.tell(status, reason);
+    await page.waitForSelector(`[data-note=${status}]`);
+    const kept = await page.inputValue("#transfer-amount");
+    assert(kept === "250", `the form says ${kept}`);
+  },
+});
+
 const today = new Date();
 today.setHours(14, 2, 0, 0);
 
@@ -364,6 +424,184 @@ export const scenes = [
     play: (page) => reach(page, "signed_in"),
   },
   {
+    name: "transfer",
+    at: "signed_in",
+    before: account(),
+    play: (page) => page.waitForSelector("#balance"),
+  },
+  {
+    name: "transfer-balance-away",
+    at: "signed_in",
+    before: account({ balanceRefused: [503, "api_unavailable"] }),
+    play: (page) => page.waitForSelector("#look-again"),
+  },
+  {
+    name: "transfer-wrong-amount",
+    at: "signed_in",
+    focus: "#transfer-amount",
+    before: account(),
+    async play(page) {
+      await order(page, "Bob", "many");
+      await page.waitForSelector("#transfer-wrong");
+    },
+  },
+  {
+    name: "transfer-sending",
+    at: "signed_in",
+    before: account({ transferRefused: "never" }),
+    play: (page) => order(page, "Bob", "25"),
+  },
+  {
+    name: "transfer-done",
+    at: "signed_in",
+    focus: "#transfer-told",
+    before: account(),
+    async play(page) {
+      await order(page, "Bob", "25");
+      await page.waitForSelector("[data-transfer=done]");
+    },
+  },
+  refusedTransfer("not-connected", [403, "active_session_required"], "not_connected"),
+  refusedTransfer("unknown", [502, "api_unavailable"], "unknown"),
+  refusedTransfer("crowded", [429, "too_many_challenges", { "retry-after": "60" }], "crowded"),
+  {
+    name: "step-up-waiting",
+    at: "signed_in",
+    focus: "#confirming-title",
+    before: account(),
+    play: stepUp,
+  },
+  {
+    name: "step-up-number",
+    at: "signed_in",
+    focus: "#confirming-title",
+    before: account({ stepUpBinding: "addressed" }),
+    async play(page) {
+      await order(page, "Bob", "250");
+      await page.waitForSelector("#match-code");
+    },
+  },
+  {
+    name: "step-up-silent",
+    at: "signed_in",
+    before: account(),
+    async play(page) {
+      await stepUp(page);
+      await page.waitForSelector(".confirming[data-wallet=silent]");
+    },
+  },
+  {
+    name: "step-up-silent-after-a-reload",
+    at: "signed_in",
+    before: account(),
+    async play(page) {
+      await stepUp(page);
+      await page.reload();
+      await page.waitForSelector("#ask-again");
+    },
+  },
+  {
+    name: "step-up-claimed",
+    at: "signed_in",
+    before: account(),
+    async play(page, service) {
+      await stepUp(page);
+      await service.loginOpened();
+      service.claim();
+      await page.waitForSelector(".confirming[data-wallet=claimed]");
+    },
+  },
+  {
+    name: "step-up-approved",
+    at: "signed_in",
+    before: account(),
+    async play(page, service) {
+      await stepUp(page);
+      await service.loginOpened();
+      service.tell("approved", undefined, { claimed: true });
+      await page.waitForSelector(".confirming[data-login=approved]");
+    },
+  },
+  {
+    name: "step-up-approved-slow",
+    at: "signed_in",
+    before: account(),
+    async play(page, service) {
+      await stepUp(page);
+      await service.loginOpened();
+      service.tell("approved", undefined, { claimed: true });
+      await page.waitForSelector(".confirming[data-login=approved] #cancel-transfer");
+    },
+  },
+  {
+    name: "step-up-unreachable",
+    at: "signed_in",
+    before: account(),
+    async play(page, service) {
+      await stepUp(page);
+      await service.loginOpened();
+      service.set({ complete: { status: 503, code: "busy" } });
+      service.tell("active");
+      await page.waitForSelector(".confirming[data-login=unreachable]");
+    },
+  },
+  endedStepUp("denied", "declined"),
+  endedStepUp("expired", "other_browser"),
+  {
+    name: "step-up-cancelled",
+    at: "signed_in",
+    focus: "#transfer-told",
+    before: account(),
+    async play(page) {
+      await stepUp(page);
+      await press(page, "#cancel-transfer");
+      await page.waitForSelector("[data-note=cancelled]");
+    },
+  },
+  {
+    name: "step-up-done",
+    at: "signed_in",
+    focus: "#transfer-told",
+    before: account(),
+    async play(page, service) {
+      await stepUp(page);
+      await service.loginOpened();
+      service.tell("active");
+      await page.waitForSelector("[data-transfer=done]");
+    },
+  },
+  {
+    name: "step-up-long",
+    at: "signed_in",
+    before: account({ balance: 1_000_000 }),
+    async play(page) {
+      await order(page, "Wolkenkuckucksheimer-Genossenschaft eG.", "1,000,000");
+      await page.waitForSelector("#open-wallet");
+    },
+  },
+  {
+    name: "step-up-confirmed-in-another-tab",
+    at: "confirmed",
+    focus: HEADING,
+    before: account(),
+    async play(page, service) {
+      service.set({ asked: 1 });
+      await comeBack(page, service);
+    },
+  },
+  {
+    name: "step-up-signed-out-meanwhile",
+    at: "signed_out",
+    focus: BUTTON,
+    before: account(),
+    async play(page, service) {
+      await stepUp(page);
+      await service.loginOpened();
+      service.forceLogout("service");
+      service.tell("expired", "session_ended");
+    },
+  },
+  {
     name: "signed-in-cannot-leave",
     at: "signed_in",
     before: { session: session(), logout: { status: 503 } },
@@ -398,6 +636,132 @@ export const behaviours = {
     await reach(page, "signed_in");
     const kept = await page.evaluate(() => sessionStorage.getItem("miid.challenge"));
     assert(kept === null, "the finished challenge is still remembered");
+  },
+  async "what was approved is sent once, though the tab was copied"(page, service) {
+    await signInto(page, service);
+    await stepUp(page);
+    const copy = await copyOf(page);
+    await copy.waitForSelector(".confirming");
+    await service.loginOpened();
+    await until(() => service.state.calls.filter((call) => /stream\/0/.test(call)).length >= 2);
+    service.tell("active");
+    const done = [page, copy].map((tab) =>
+      tab.waitForSelector("[data-transfer=done], [data-note=elsewhere]"),
+    );
+    await Promise.all(done);
+    assert(service.state.transfers.length === 1, JSON.stringify(service.state.transfers));
+    const both = [page, copy].map((tab) => tab.getAttribute(".account", "data-transfer"));
+    assert((await Promise.all(both)).sort().join() === "done,form", "both say that they sent it");
+  },
+  async "the tab that the wallet opens confirms, and the one where it began sends"(page, service) {
+    await signInto(page, service);
+    await stepUp(page);
+    await service.loginOpened();
+    service.tell("approved", undefined, { claimed: true });
+    await page.waitForSelector(".confirming[data-login=approved]");
+    const tab = await page.context().newPage();
+    await tab.goto(service.url + RETURN);
+    await tab.waitForSelector('main[data-state="confirmed"]');
+    await page.waitForSelector("[data-transfer=done]");
+    assert(service.state.transfers.length === 1, JSON.stringify(service.state.transfers));
+    assert((await page.textContent("#balance")) === "750", "the balance is an old one");
+    // Whoever stays there is signed in, with nothing under way.
+    await press(tab, "#stay-here");
+    await tab.waitForSelector("[data-transfer=form]");
+    assert(service.state.transfers.length === 1, "it was sent again");
+  },
+  async "the wallet may come back to the very tab where it began"(page, service) {
+    await signInto(page, service);
+    await stepUp(page);
+    await service.loginOpened();
+    service.set({ status: "approved" });
+    await page.goto(service.url + RETURN);
+    await page.waitForSelector("[data-transfer=done]");
+    assert(service.state.transfers.length === 1, JSON.stringify(service.state.transfers));
+  },
+  async "a reload while the wallet is asked loses neither the order nor the sign-in"(
+    page,
+    service,
+  ) {
+    await signInto(page, service);
+    await stepUp(page);
+    await page.reload();
+    await page.waitForSelector(".confirming");
+    assert((await page.textContent("#confirming-what")) === "Send 250 to Bob", "another order");
+    await service.loginOpened();
+    service.tell("active");
+    await page.waitForSelector("[data-transfer=done]");
+    await page.reload();
+    await page.waitForSelector("#balance");
+    await page.waitForSelector("[data-transfer=form]");
+    assert(service.state.transfers.length === 1, JSON.stringify(service.state.transfers));
+  },
+  async "what is asked again after a reload has a new link, and what was typed"(page, service) {
+    await signInto(page, service);
+    await stepUp(page);
+    await page.reload();
+    await press(page, "#ask-again");
+    await page.waitForSelector("#open-wallet");
+    assert(service.state.asked === 2, `asked ${service.state.asked} times`);
+  },
+  async "an approval that comes when the page is not connected is tried once more"(page, service) {
+    await signInto(page, service);
+    await stepUp(page);
+    await service.loginOpened();
+    service.set({ transferRefused: [403, "active_session_required"] });
+    service.tell("active");
+    const sent = () => service.state.calls.filter((call) => call === "POST /demo/transfer").length;
+    await until(() => sent() === 2);
+    service.set({ transferRefused: null });
+    await page.waitForSelector("[data-transfer=done]");
+    assert(sent() === 3 && service.state.transfers.length === 1, `sent ${sent()} times`);
+  },
+  async "an answer that is lost is not sent again by itself, and the balance is looked at"(
+    page,
+    service,
+  ) {
+    await signInto(page, service);
+    await page.waitForSelector("#balance");
+    service.set({ transferRefused: "lost" });
+    await order(page, "Bob", "25");
+    await page.waitForSelector("[data-note=unknown]");
+    await page.waitForFunction(() => document.querySelector("#balance")?.textContent === "975");
+    assert((await page.inputValue("#transfer-to")) === "Bob", "the form was emptied");
+    assert(service.state.transfers.length === 1, JSON.stringify(service.state.transfers));
+  },
+  async "cancelling withdraws what the wallet was asked, and the session goes on"(page, service) {
+    await signInto(page, service);
+    await stepUp(page);
+    await press(page, "#cancel-transfer");
+    await page.waitForSelector("[data-note=cancelled]");
+    await until(() => service.state.calls.some((call) => call.startsWith("POST /auth/cancel/")));
+    assert((await page.inputValue("#transfer-amount")) === "250", "the form was emptied");
+    assert((await page.getAttribute("main", "data-state")) === "signed_in", "signed out");
+  },
+  async "signing out gives up what the wallet was asked"(page, service) {
+    await signInto(page, service);
+    await stepUp(page);
+    await press(page, "#sign-out");
+    await reach(page, "start");
+    await until(() => service.state.calls.some((call) => call.startsWith("POST /auth/cancel/")));
+    const kept = await page.evaluate(() => sessionStorage.getItem("miid.challenge"));
+    assert(kept === null, "the order is still remembered");
+  },
+  async "a double click sends once"(page, service) {
+    await signInto(page, service);
+    await page.fill("#transfer-to", "Bob");
+    await page.fill("#transfer-amount", "25");
+    await page.dblclick("#send-transfer");
+    await page.waitForSelector("[data-transfer=done]");
+    assert(service.state.transfers.length === 1, JSON.stringify(service.state.transfers));
+    assert((await page.inputValue("#transfer-to")) === "", "what was sent is still typed");
+  },
+  async "without an API behind it there is nothing to send"(page, service) {
+    service.set({ session: session() });
+    await page.reload();
+    await reach(page, "signed_in");
+    assert((await page.$("#send-transfer")) === null, "there is a form");
+    assert(!service.state.calls.includes("GET /demo/balance"), "the balance was asked for");
   },
   async "cancel withdraws the request"(page, service) {
     await wait(page);

@@ -1,5 +1,6 @@
 // What a screen is called in the tab, and how its arrival is said aloud.
 
+import type { Transfer } from "./account";
 import { shorten } from "./handle";
 import { isLinked, type Screen, type Wallet } from "./login";
 import { now } from "./clock";
@@ -18,7 +19,7 @@ export function titleFor(screen: Screen): string {
     case "confirm":
       return words.confirm.short;
     case "signed_in":
-      return words.signedIn.short;
+      return isAsked(screen) ? words.transfer.asked : words.signedIn.short;
     default:
       return message(screen).title;
   }
@@ -84,11 +85,43 @@ export function message(screen: WithMessage): Message {
       return words.crowded[screen.whose];
     case "unreachable":
       return words.unreachable[screen.offline ? "offline" : "gateway"];
+    case "confirmed":
+      return words.confirmed;
     case "signed_out": {
       const about = { service: serviceName, now: now(), locale };
       return { title: words.signedOut.title, text: endedWords(words.signedOut, screen, about) };
     }
   }
+}
+
+/** Whether the wallet is asked for something while somebody is signed in. */
+function isAsked({ account }: Extract<Screen, { at: "signed_in" }>): boolean {
+  return account.transfer.at === "confirming";
+}
+
+/** What came of a transfer, or stands in its way, in one sentence. */
+export function transferWords(transfer: Transfer): string {
+  const say = words.transfer;
+  if (transfer.at === "done")
+    return say.done(formatAmount(transfer.receipt.amount), transfer.receipt.to);
+  if (transfer.at !== "form" || transfer.note === null) return "";
+  const { note } = transfer;
+  switch (note.kind) {
+    case "denied":
+    case "expired":
+      return pick(say[note.kind], note.reason);
+    default:
+      return say.notes[note.kind];
+  }
+}
+
+function pick(table: Record<string, string>, reason: string | null): string {
+  return (reason !== null && Object.hasOwn(table, reason) && table[reason]) || table["other"]!;
+}
+
+/** A number as people here write it. */
+export function formatAmount(amount: number): string {
+  return new Intl.NumberFormat(locale).format(amount);
 }
 
 /** "47" would be read as forty-seven; the wallet wants a four and a seven. */

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { api, failure, retryAfter } from "./api";
+import { api, failure, retryAfter, stepUpIn, type Refused, type Unreachable } from "./api";
+import { noteOf } from "./conduct";
 
 const NOW = Date.parse("2026-11-20T12:00:00Z");
 
@@ -29,7 +30,7 @@ describe("an answer outside 2xx", () => {
 
   it.each([500, 502, 503, 504])("is nobody's decision at %i", async (status) => {
     const answer = await failure(problem(status, "busy", { "retry-after": "3" }), NOW);
-    expect(answer).toEqual({ kind: "unreachable", offline: false, retryAfterMs: 3_000 });
+    expect(answer).toEqual({ kind: "unreachable", offline: false, retryAfterMs: 3_000, status });
   });
 
   it.each(["<html>Not found</html>", "", "null", "[]", '{"code":7}'])(
@@ -76,6 +77,50 @@ describe("asking", () => {
   it("does not read a body that nobody needs", async () => {
     vi.stubGlobal("fetch", async () => new Response(null, { status: 204 }));
     expect(await api.logout()).toMatchObject({ kind: "ok" });
+  });
+
+  it("finds the request that a transfer began, and nothing in any other refusal", async () => {
+    const step_up = { challenge_id: "1", stream_url: "/auth/stream/1" };
+    const refused = async (code: string, more: object) =>
+      (await failure(
+        new Response(JSON.stringify({ code, ...more }), { status: 401 }),
+        NOW,
+      )) as Refused;
+    expect(stepUpIn(await refused("step_up_required", { step_up }))).toEqual(step_up);
+    expect(stepUpIn(await refused("not_authenticated", { step_up }))).toBeNull();
+    expect(stepUpIn(await refused("step_up_required", {}))).toBeNull();
+    expect(stepUpIn(await refused("step_up_required", { step_up: "x" }))).toBeNull();
+  });
+
+  it("says of a transfer what its answer says, and without one that it may have been done", () => {
+    const refused = (status: number, code: string): Refused => ({
+      kind: "refused",
+      status,
+      code,
+      retryAfterMs: null,
+      problem: null,
+    });
+    const away = (status?: number): Unreachable => ({
+      kind: "unreachable",
+      offline: false,
+      retryAfterMs: null,
+      ...(status === undefined ? {} : { status }),
+    });
+    const kinds = [
+      [refused(400, "invalid_request"), "invalid"],
+      [refused(403, "active_session_required"), "not_connected"],
+      [refused(409, "insufficient_funds"), "funds"],
+      [refused(429, "too_many_challenges"), "crowded"],
+      [refused(403, "cross_site_request"), "refused"],
+      [refused(418, ""), "refused"],
+      [away(503), "away"],
+      [away(502), "unknown"],
+      [away(500), "unknown"],
+      [away(), "unknown"],
+      [{ ...away(), offline: true }, "unknown"],
+    ] as const;
+    for (const [answer, kind] of kinds)
+      expect(noteOf(answer), JSON.stringify(answer)).toMatchObject({ kind });
   });
 
   it("keeps an id from becoming a path", async () => {

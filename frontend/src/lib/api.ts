@@ -25,6 +25,19 @@ export interface Unreachable {
   kind: "unreachable";
   offline: boolean;
   retryAfterMs: number | null;
+  /** What was answered, where something was: what was asked may have been done all the same. */
+  status?: number;
+}
+
+/** Sent, and what is left. */
+export interface Transferred {
+  transferred: { to: string; amount: number; at: string; id: string };
+  balance?: number;
+}
+
+/** A 401 of a transfer that wants the person's yes first. */
+interface StepUpRequired {
+  step_up?: StartResponse;
 }
 
 export type Answer<T> = { kind: "ok"; body: T } | Refused | Unreachable;
@@ -38,13 +51,17 @@ export const api = {
   returned: (request: ReturnRequest, signal?: AbortSignal) =>
     ask<LoginStatus>("POST", "/auth/return", { body: request, signal }),
   complete: (id: string, signal?: AbortSignal) =>
-    ask<unknown>("POST", `/auth/complete/${encodeURIComponent(id)}`, { signal, ignoreBody: true }),
+    ask<SessionInfo>("POST", `/auth/complete/${encodeURIComponent(id)}`, { signal }),
   /** Outlives the page, so that closing the tab right after "Cancel" still withdraws the request. */
   cancel: (id: string) =>
     ask<unknown>("POST", `/auth/cancel/${encodeURIComponent(id)}`, {
       ignoreBody: true,
       keepalive: true,
     }),
+  balance: (signal?: AbortSignal) => ask<{ balance: number }>("GET", "/demo/balance", { signal }),
+  /** Never called off: whether it arrived would not be known. */
+  transfer: (order: { to: string; amount: number }) =>
+    ask<Transferred>("POST", "/demo/transfer", { body: order }),
   logout: () => ask<unknown>("POST", "/auth/logout", { ignoreBody: true, keepalive: true }),
 };
 
@@ -91,7 +108,8 @@ async function ask<T>(method: string, path: string, options: Options): Promise<A
 /** What an answer outside 2xx means. A 5xx is nobody's decision, so it is never `refused`. */
 export async function failure(response: Response, nowMs: number): Promise<Refused | Unreachable> {
   const retryAfterMs = retryAfter(response.headers.get("retry-after"), nowMs);
-  if (response.status >= 500) return { ...unreachable(retryAfterMs), offline: false };
+  if (response.status >= 500)
+    return { ...unreachable(retryAfterMs), offline: false, status: response.status };
   const problem = await readProblem(response);
   return {
     kind: "refused",
@@ -100,6 +118,12 @@ export async function failure(response: Response, nowMs: number): Promise<Refuse
     retryAfterMs,
     problem,
   };
+}
+
+/** The request that the service began for a transfer, where its refusal carries one. */
+export function stepUpIn({ code, problem }: Refused): StartResponse | null {
+  const asked = code === "step_up_required" ? (problem as StepUpRequired | null)?.step_up : null;
+  return typeof asked?.challenge_id === "string" ? asked : null;
 }
 
 async function readProblem(response: Response): Promise<Problem | null> {

@@ -2,14 +2,24 @@
 // screen alone (a level, not an edge): the same work goes on while its name stays the same, and is
 // called off when another screen takes its place.
 
-import { api, type Refused, type Unreachable } from "./api";
+import type { Order, TransferNote } from "./account";
+import {
+  api,
+  stepUpIn,
+  type Answer,
+  type Refused,
+  type Transferred,
+  type Unreachable,
+} from "./api";
 import { now } from "./clock";
-import { challengeFrom, isLinked, opening, pendingOf, step, taskOf, watched } from "./login";
-import type { Arrival, Back, Event, Screen, Task } from "./login";
+import { challengeFrom, isLinked, opening, parseTime, pendingOf, taskOf, watched } from "./login";
+import type { Arrival, Back, Challenge, Screen, Task } from "./login";
 import { lastHandle, ownChallenge } from "./memory";
+import { offersTransfer } from "./offers";
 import { endIn, keep } from "./presence";
-import { alone, tellTabs, untilTold } from "./tabs";
+import { alone, isFirst, tellTabs, untilTold } from "./tabs";
 import { later, pause, whenLookedAt } from "./timing";
+import { isBusy, loginIn, step, type PageEvent } from "./transfer";
 import { watch } from "./watch";
 
 /** A 409 `not_active_yet` after `active`: another instance of the service is a moment behind. */
@@ -19,8 +29,10 @@ const ATTEMPTS_TO_COMPLETE = 8;
 const SILENCE_MS = 6_000;
 /** The tab that came back from the wallet completes; the one where it began follows, or takes over. */
 const HEAD_START_MS = 1_500;
+/** A page that has just connected is known to be within this; then a transfer is tried once more. */
+const CONNECTED_WITHIN_MS = 1_500;
 
-export type Send = (event: Event) => void;
+export type Send = (event: PageEvent) => void;
 
 /** Starts, calls `show` with every screen, and returns the way to send what the person does. */
 export function conduct(
@@ -29,9 +41,13 @@ export function conduct(
 ): { first: Screen; send: Send } {
   const first = opening(ownChallenge.read(), arrival);
   let screen = first;
-  const work = slot((signal) => begin(screen, send, signal));
+  const work = slot((signal) => begin(screen, send, signal, () => isBusy(screen)));
+  // Beside the session, which is kept meanwhile.
+  const confirmation = slot((signal) => begin(loginIn(screen), send, signal, () => true));
+  const order = slot((signal) => void sendOrder(screen, send, signal));
+  const balance = slot((signal) => void lookAtBalance(send, signal));
   const patience = slot((signal) => {
-    const challenge = watched(screen);
+    const challenge = watched(loginIn(screen));
     if (challenge) later(SILENCE_MS, signal, () => send({ type: "silence", id: challenge.id }));
   });
 
@@ -42,19 +58,30 @@ export function conduct(
     const givenUp = givenUpBy(event, before);
     if (givenUp) void api.cancel(givenUp);
     if (event.type === "submitted" && event.hint !== null) lastHandle.write(event.hint);
-    ownChallenge.write(pendingOf(screen));
+    ownChallenge.write(pendingOf(loginIn(screen)));
     show(screen);
     continueWork();
     // Once, while the press on the button still counts as one; the link itself stays on the page.
-    if (event.type === "started" && event.challenge.walletLink)
-      openWallet(event.challenge.walletLink);
+    if (event.type === "started" || event.type === "asked") {
+      const isShown = watched(loginIn(screen))?.id === event.challenge.id;
+      if (!isShown) void api.cancel(event.challenge.id);
+      else if (event.challenge.walletLink) openWallet(event.challenge.walletLink);
+    }
+    // Somebody may be signed in already: then the form is nothing for them.
+    if (event.type === "again" && idle(screen)) void lookQuietly(send);
+    if (event.type === "told" && event.status.reason === "session_ended") void lookForEnd(send);
   };
 
   function continueWork(): void {
     work(nameOfWork(screen));
-    const asked =
-      screen.at === "waiting" && isLinked(screen.challenge) && screen.wallet === "asked";
-    patience(asked ? `silence ${watched(screen)?.id}` : "");
+    const login = loginIn(screen);
+    confirmation(login === screen ? "" : nameOfWork(login));
+    const account = screen.at === "signed_in" && offersTransfer ? screen.account : null;
+    order(account?.transfer.at === "sending" ? `send ${account.transfer.confirmed}` : "");
+    const session = screen.at === "signed_in" ? screen.session.session_id : "";
+    balance(account?.looking === "asking" ? `look ${session}` : "");
+    const asked = login.at === "waiting" && isLinked(login.challenge) && login.wallet === "asked";
+    patience(asked ? `silence ${login.challenge.id}` : "");
   }
 
   // Somebody may have signed in in another tab while this one showed the form.
@@ -79,8 +106,11 @@ function slot(begin: (signal: AbortSignal) => void): (name: string) => void {
 }
 
 /** The sign-in that the person gives up with this. */
-function givenUpBy(event: Event, before: Screen): string | null {
-  if (event.type === "cancelled") return pendingOf(before)?.id ?? null;
+function givenUpBy(event: PageEvent, before: Screen): string | null {
+  if (event.type === "cancelled") return pendingOf(loginIn(before))?.id ?? null;
+  // Who signs out confirms nothing any more.
+  if (event.type === "leave" && loginIn(before) !== before)
+    return pendingOf(loginIn(before))?.id ?? null;
   return event.type === "not_continued" && before.at === "confirm" ? before.back.id : null;
 }
 
@@ -111,7 +141,7 @@ function nameOfWork(screen: Screen): string {
   }
 }
 
-function begin(screen: Screen, send: Send, signal: AbortSignal): void {
+function begin(screen: Screen, send: Send, signal: AbortSignal, busy: () => boolean): void {
   const challenge = watched(screen);
   const task = taskOf(screen);
   if (challenge) {
@@ -137,6 +167,7 @@ function begin(screen: Screen, send: Send, signal: AbortSignal): void {
       {
         found: (session) => send({ type: "session_found", session }),
         ended: (reason, endedAt) => send({ type: "forced_out", reason, endedAt }),
+        busy,
       },
       signal,
     );
@@ -155,7 +186,7 @@ async function perform(task: Task, send: Send, signal: AbortSignal): Promise<voi
     case "complete":
       return isLinked(task.challenge)
         ? completeLinked(task, send, signal)
-        : complete(task.challenge.id, send, signal);
+        : complete(task.challenge, send, signal);
     case "learn":
       return learn(task.back, send, signal);
     case "return":
@@ -215,25 +246,30 @@ async function completeLinked(
   send: Send,
   signal: AbortSignal,
 ): Promise<void> {
-  if (!cameBack) await untilTold(challenge.id, HEAD_START_MS, signal);
+  if (!cameBack && !challenge.order) await untilTold(challenge.id, HEAD_START_MS, signal);
   await alone(`miid.complete.${challenge.id}`, signal, async () => {
     if (signal.aborted) return;
-    if (!cameBack) {
+    // A session was there before a confirmation, too: it says nothing about that.
+    if (!cameBack && !challenge.order) {
       const session = await api.session(signal);
       if (signal.aborted) return;
       if (session.kind === "ok" && (did === null || session.body.did === did))
         return send({ type: "session_found", session: session.body });
     }
-    await complete(challenge.id, send, signal);
+    await complete(challenge, send, signal);
   });
   tellTabs(challenge.id);
 }
 
-async function complete(id: string, send: Send, signal: AbortSignal): Promise<void> {
+async function complete(challenge: Challenge, send: Send, signal: AbortSignal): Promise<void> {
   for (let attempt = 1; ; attempt++) {
-    const answer = await api.complete(id, signal);
+    const answer = await api.complete(challenge.id, signal);
     if (signal.aborted) return;
-    if (answer.kind === "ok") return look(send, signal);
+    if (answer.kind === "ok") {
+      if (answer.body.stepped_up_until) return send({ type: "stepped_up", session: answer.body });
+      // A sign-in is believed once its cookie came back; a confirmation is not one without its time.
+      return challenge.order ? send({ type: "refused", note: "gone" }) : look(send, signal);
+    }
     if (answer.kind === "unreachable" || attempt === ATTEMPTS_TO_COMPLETE)
       return send({ type: "unreachable", ...late(answer) });
     if (answer.code !== "not_active_yet") break;
@@ -242,9 +278,79 @@ async function complete(id: string, send: Send, signal: AbortSignal): Promise<vo
   // Completed already, by an answer that was lost, or forgotten: the session itself tells which.
   const session = await api.session(signal);
   if (signal.aborted) return;
-  if (session.kind === "ok") send({ type: "session_found", session: session.body });
-  else if (session.kind === "unreachable") send({ type: "unreachable", ...late(session) });
-  else send({ type: "refused", note: "gone" });
+  if (session.kind === "ok") {
+    send({ type: "session_found", session: session.body });
+    // Where it was a confirmation, nothing came of it.
+    send({ type: "refused", note: "gone" });
+  } else if (session.kind === "unreachable") send({ type: "unreachable", ...late(session) });
+  else {
+    send({ type: "refused", note: "gone" });
+    send({ type: "session_absent", ...endIn(session) });
+  }
+}
+
+/** Sends what the person ordered, once: of what they confirmed in their wallet also if this tab was copied. */
+async function sendOrder(screen: Screen, send: Send, signal: AbortSignal): Promise<void> {
+  if (screen.at !== "signed_in" || screen.account.transfer.at !== "sending") return;
+  const { order, confirmed } = screen.account.transfer;
+  if (confirmed !== null && !(await isFirst(confirmed)))
+    return send({ type: "not_transferred", note: { kind: "elsewhere" } });
+  if (signal.aborted) return;
+  let answer = await transfer(order);
+  if (!signal.aborted && confirmed !== null && isNotConnected(answer)) {
+    await pause(CONNECTED_WITHIN_MS, signal);
+    if (!signal.aborted) answer = await transfer(order);
+  }
+  if (signal.aborted) return;
+  if (answer.kind === "ok") {
+    const { transferred, balance } = answer.body;
+    const receipt = { ...transferred, at: parseTime(transferred.at) };
+    return send({ type: "transferred", receipt, balance: balance ?? null });
+  }
+  const asked = answer.kind === "refused" ? stepUpIn(answer) : null;
+  if (asked) return send({ type: "asked", challenge: challengeFrom(asked, null, now(), order) });
+  if (answer.kind === "refused" && answer.status === 401)
+    return send({ type: "session_absent", ...endIn(answer) });
+  send({ type: "not_transferred", note: noteOf(answer) });
+}
+
+const transfer = ({ to, amount }: Order) => api.transfer({ to, amount });
+
+const isNotConnected = (answer: Answer<Transferred>) =>
+  answer.kind === "refused" && answer.code === "active_session_required";
+
+/** Why nothing was sent. Only an answer says so: without one it may have been. */
+export function noteOf(answer: Refused | Unreachable): TransferNote {
+  if (answer.kind === "unreachable") {
+    return { kind: answer.status === 503 ? "away" : "unknown" };
+  }
+  if (answer.status === 429) {
+    const { retryAfterMs } = answer;
+    return {
+      kind: "crowded",
+      since: now(),
+      retryAt: retryAfterMs === null ? null : now() + retryAfterMs,
+    };
+  }
+  switch (answer.code) {
+    case "invalid_request":
+      return { kind: "invalid" };
+    case "insufficient_funds":
+      return { kind: "funds" };
+    case "active_session_required":
+      return { kind: "not_connected" };
+    default:
+      return { kind: "refused" };
+  }
+}
+
+async function lookAtBalance(send: Send, signal: AbortSignal): Promise<void> {
+  const answer = await api.balance(signal);
+  if (signal.aborted) return;
+  if (answer.kind === "ok") send({ type: "balance", balance: answer.body.balance });
+  else if (answer.kind === "refused" && answer.status === 401)
+    send({ type: "session_absent", ...endIn(answer) });
+  else send({ type: "balance", balance: null });
 }
 
 async function leave(send: Send, signal: AbortSignal): Promise<void> {
@@ -261,6 +367,13 @@ function idle(screen: Screen): boolean {
 async function lookQuietly(send: Send): Promise<void> {
   const answer = await api.session();
   if (answer.kind === "ok") send({ type: "session_found", session: answer.body });
+}
+
+/** Asks whether the session is over, as something that hung on it says. */
+async function lookForEnd(send: Send): Promise<void> {
+  const answer = await api.session();
+  if (answer.kind === "refused" && answer.status === 401)
+    send({ type: "session_absent", ...endIn(answer) });
 }
 
 function late(answer: Refused | Unreachable) {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { LoginStatus, SessionInfo } from "../gen/protocol";
+import { FRESH } from "./account";
 import { challengeFrom, opening, pendingOf, step } from "./login";
 import type { Back, Challenge, Event, Screen } from "./login";
 
@@ -454,7 +455,7 @@ describe("every screen with every event", () => {
       { at: "stopped" },
       { at: "lapsed" },
       step({ at: "looking" }, late),
-      { at: "signed_in", session, leaving: false, leavingFailed: false },
+      { at: "signed_in", session, leaving: false, leavingFailed: false, account: FRESH },
       { at: "signed_out", reason: null, endedAt: null },
     ];
     const events: Event[] = [

@@ -9,6 +9,7 @@ import type {
   SessionInfo,
   StartResponse,
 } from "../gen/protocol";
+import { FRESH, type Account, type Order } from "./account";
 import { backOff } from "./countdown";
 
 /** A sign-in that waits for the wallet. It has to survive a reload, so it is plain data. */
@@ -21,6 +22,8 @@ export interface Challenge {
   streamUrl: string;
   startedAt: number;
   expiresAt: number;
+  /** What a confirmation is for; absent of a sign-in, and in a tab that did not begin it. */
+  order?: Order;
 }
 
 /** What the wallet sent this browser back with. It is a secret: it is kept in memory and nowhere else. */
@@ -37,7 +40,8 @@ export type Arrival = { back: Back; ask: boolean } | "broken" | null;
 
 /** Something the service has to answer before the page can go on. */
 export type Task =
-  | { do: "look" }
+  /** `confirming`: what this tab waited for before it was loaded anew. */
+  | { do: "look"; confirming?: Challenge }
   | { do: "start"; hint: string | null }
   | { do: "complete"; challenge: Challenge; did: string | null; cameBack: boolean }
   | { do: "learn"; back: Back }
@@ -54,7 +58,7 @@ export type Wallet = "asked" | "silent" | "claimed";
 export type Line = "connecting" | "live" | "lost";
 
 export type Screen =
-  | { at: "looking" }
+  | { at: "looking"; confirming?: Challenge }
   /** `byHandle`: the person asked for that way. */
   | { at: "start"; note: Note | null; byHandle?: true }
   | { at: "starting"; hint: string | null }
@@ -63,9 +67,9 @@ export type Screen =
   /** `cameBack`: this is the tab that the wallet opened; any other follows it. */
   | { at: "completing"; challenge: Challenge; did: string | null; cameBack: boolean }
   /** Back from the wallet: is it this browser's, then it is used; is it somebody else's, they are stopped. */
-  | { at: "returning"; back: Back; ask: boolean; stage: "learn" | "use" | "stop" }
+  | { at: "returning"; back: Back; ask: boolean; stage: "learn" | "use" | "stop"; order?: Order }
   /** Another page may have led here. */
-  | { at: "confirm"; back: Back; did: string }
+  | { at: "confirm"; back: Back; did: string; order?: Order }
   /** Somebody else began what was approved here. */
   | { at: "stopped" }
   /** The way back is used up, taken back or was never one. */
@@ -91,7 +95,15 @@ export type Screen =
       /** A return from the wallet that goes on afterwards. */
       returning: Returning | null;
     }
-  | { at: "signed_in"; session: SessionInfo; leaving: boolean; leavingFailed: boolean }
+  /** Back from the wallet, which confirmed something for another tab of this browser. */
+  | { at: "confirmed" }
+  | {
+      at: "signed_in";
+      session: SessionInfo;
+      leaving: boolean;
+      leavingFailed: boolean;
+      account: Account;
+    }
   | { at: "signed_out"; reason: RevokeReason | null; endedAt: number | null };
 
 export type Event =
@@ -114,6 +126,8 @@ export type Event =
   | { type: "not_continued" }
   | { type: "returned"; status: LoginStatus; now: number }
   | { type: "lapsed" }
+  /** What was completed was a confirmation, in the session that is there. */
+  | { type: "stepped_up"; session: SessionInfo }
   | { type: "cancelled"; byHandle?: true }
   | { type: "again" }
   | { type: "forced_out"; reason: RevokeReason | null; endedAt: number | null }
@@ -172,7 +186,8 @@ export function step(screen: Screen, event: Event): Screen {
       return withReturning(screen, (at) => ({ ...at, stage: "stop" }));
     case "confirmed": {
       if (screen.at !== "confirm") return screen;
-      return { at: "returning", back: screen.back, ask: true, stage: "use" };
+      const { back, order } = screen;
+      return { at: "returning", back, ask: true, stage: "use", ...(order ? { order } : {}) };
     }
     case "not_continued":
       return screen.at === "confirm" ? { at: "start", note: "not_continued" } : screen;
@@ -180,11 +195,14 @@ export function step(screen: Screen, event: Event): Screen {
       return withReturning(screen, (at) => returned(at, event.status, event.now));
     case "lapsed":
       return withReturning(screen, () => ({ at: "lapsed" }));
+    case "stepped_up":
+      return steppedUp(screen, event.session);
     case "cancelled":
       return pendingOf(screen) || returningIn(screen) || taskOf(screen)?.do === "start"
         ? { at: "start", note: null, ...(event.byHandle ? { byHandle: true } : {}) }
         : screen;
     case "again":
+      if (screen.at === "confirmed") return { at: "looking" };
       return ["denied", "expired", "crowded", "signed_out", "stopped", "lapsed"].includes(screen.at)
         ? { at: "start", note: null }
         : screen;
@@ -211,7 +229,7 @@ type Watching = Extract<Screen, { at: "waiting" | "approved" }>;
 export function taskOf(screen: Screen): Task | null {
   switch (screen.at) {
     case "looking":
-      return { do: "look" };
+      return { do: "look", ...(screen.confirming ? { confirming: screen.confirming } : {}) };
     case "starting":
       return { do: "start", hint: screen.hint };
     case "completing": {
@@ -235,6 +253,7 @@ export function watched(screen: Screen): Challenge | null {
 /** The challenge that a reload of the page has to come back to. */
 export function pendingOf(screen: Screen): Challenge | null {
   const task = taskOf(screen);
+  if (task?.do === "look") return task.confirming ?? null;
   return task?.do === "complete" ? task.challenge : watched(screen);
 }
 
@@ -249,11 +268,17 @@ export function isLinked(challenge: Challenge): boolean {
  */
 export function opening(remembered: Challenge | null, arrival: Arrival = null): Screen {
   if (arrival === "broken") return { at: "lapsed" };
-  if (arrival) return { at: "returning", ...arrival, stage: "learn" };
-  return remembered === null ? { at: "looking" } : waitingFor(remembered);
+  if (arrival) {
+    // The tab where it began may be the one that the wallet opened: then it goes on here.
+    const order = remembered?.id === arrival.back.id ? remembered.order : undefined;
+    return { at: "returning", ...arrival, stage: "learn", ...(order ? { order } : {}) };
+  }
+  if (remembered === null) return { at: "looking" };
+  // Who confirms something is signed in: that is looked at first.
+  return remembered.order ? { at: "looking", confirming: remembered } : waitingFor(remembered);
 }
 
-function waitingFor(challenge: Challenge): Screen {
+export function waitingFor(challenge: Challenge): Screen {
   return { at: "waiting", challenge, line: "connecting", takenBack: false, wallet: "asked" };
 }
 
@@ -277,13 +302,14 @@ function withReturning(screen: Screen, change: (at: Returning) => Screen): Scree
 
 /** It is this browser's. Where another page may have led here with somebody else's approval it asks first. */
 function learned(at: Returning): Screen {
-  const { back, ask } = at;
+  const { back, ask, order } = at;
   if (!ask) return { ...at, stage: "use" };
-  return back.did === null ? { at: "lapsed" } : { at: "confirm", back, did: back.did };
+  if (back.did === null) return { at: "lapsed" };
+  return { at: "confirm", back, did: back.did, ...(order ? { order } : {}) };
 }
 
 /** What became of the way back. */
-function returned({ back, stage }: Returning, status: LoginStatus, now: number): Screen {
+function returned({ back, stage, order }: Returning, status: LoginStatus, now: number): Screen {
   const reason = status.reason ?? null;
   switch (status.status) {
     case "active":
@@ -296,6 +322,7 @@ function returned({ back, stage }: Returning, status: LoginStatus, now: number):
         streamUrl: `/auth/stream/${encodeURIComponent(back.id)}`,
         startedAt: now,
         expiresAt: parseTime(status.expires_at) ?? now,
+        ...(order ? { order } : {}),
       };
       return { at: "completing", challenge, did: status.did ?? back.did, cameBack: true };
     }
@@ -313,13 +340,36 @@ function returned({ back, stage }: Returning, status: LoginStatus, now: number):
 }
 
 function sessionFound(screen: Screen, session: SessionInfo): Screen {
-  if (screen.at === "signed_in") return { ...screen, session };
+  if (screen.at === "signed_in" && screen.session.session_id === session.session_id)
+    return { ...screen, session };
   // A tab that waits for its own number stays with it: somebody may be signing in as a second
   // person there, and the other tab's session must not take the number from under their eyes.
   if (watched(screen) || taskOf(screen)?.do === "start") return screen;
   // Nor does a session from before answer whether to go on as somebody else.
   if (returningIn(screen) || screen.at === "confirm") return screen;
-  return { at: "signed_in", session, leaving: false, leavingFailed: false };
+  if (screen.at === "confirmed") return screen;
+  const task = taskOf(screen);
+  return signedIn(session, task?.do === "look" ? resumed(session, task.confirming) : FRESH);
+}
+
+function signedIn(session: SessionInfo, account: Account): Screen {
+  return { at: "signed_in", session, leaving: false, leavingFailed: false, account };
+}
+
+/** A page that was loaded anew goes on waiting for the wallet, unless that was in another session. */
+function resumed(session: SessionInfo, challenge: Challenge | undefined): Account {
+  const order = challenge?.order;
+  if (!challenge || order?.sessionId !== session.session_id) return FRESH;
+  return { ...FRESH, transfer: { at: "confirming", order, login: waitingFor(challenge) } };
+}
+
+/** The order is sent by the tab that has it; any other says that it was confirmed. */
+function steppedUp(screen: Screen, session: SessionInfo): Screen {
+  const task = taskOf(screen);
+  if (task?.do !== "complete") return screen;
+  const { id, order } = task.challenge;
+  if (order?.sessionId !== session.session_id) return { at: "confirmed" };
+  return signedIn(session, { ...FRESH, transfer: { at: "sending", order, confirmed: id } });
 }
 
 function sessionAbsent(
@@ -390,9 +440,15 @@ function didOf(screen: Screen): string | null {
   return screen.at === "approved" ? screen.did : null;
 }
 
-/** The challenge that `/auth/start` opened. */
-export function challengeFrom(answer: StartResponse, hint: string | null, now: number): Challenge {
+/** The challenge that `/auth/start` opened, or a transfer that has to be confirmed. */
+export function challengeFrom(
+  answer: StartResponse,
+  hint: string | null,
+  now: number,
+  order?: Order,
+): Challenge {
   return {
+    ...(order ? { order } : {}),
     id: answer.challenge_id,
     hint,
     matchCode: answer.match_code ?? null,

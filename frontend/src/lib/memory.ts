@@ -1,5 +1,6 @@
 // What this browser keeps. A browser that forbids storage loses comfort, never the sign-in.
 
+import type { Order } from "./account";
 import type { Challenge } from "./login";
 
 const HANDLE = "miid.last-handle";
@@ -42,6 +43,7 @@ export function parseChallenge(text: string): Challenge | null {
     Number.isFinite(read.startedAt) &&
     Number.isFinite(read.expiresAt);
   if (!whole) return null;
+  const order = parseOrder(read.order);
   const stringOrNull = (value: unknown) => (typeof value === "string" ? value : null);
   return {
     id: read.id!,
@@ -52,7 +54,15 @@ export function parseChallenge(text: string): Challenge | null {
     matchCode: stringOrNull(read.matchCode),
     // A link is opened only while it is fresh from the service.
     walletLink: null,
+    ...(order ? { order } : {}),
   };
+}
+
+function parseOrder(read: Partial<Order> | null | undefined): Order | null {
+  if (typeof read !== "object" || read === null) return null;
+  const { to, amount, sessionId } = read;
+  const whole = typeof to === "string" && typeof sessionId === "string" && Number.isInteger(amount);
+  return whole ? { to, amount: amount!, sessionId } : null;
 }
 
 function attempt<T>(run: () => T): T | null {

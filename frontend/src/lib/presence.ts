@@ -8,6 +8,8 @@ import { everySoOften, later, whenLookedAt } from "./timing";
 export interface Keeper {
   found(session: SessionInfo): void;
   ended(reason: RevokeReason | null, endedAt: number | null): void;
+  /** Whether the page needs its stream also while nobody looks at it. */
+  busy(): boolean;
 }
 
 const ASK_EVERY_MS = 60_000;
@@ -58,7 +60,12 @@ export function keep(keeper: Keeper, signal: AbortSignal): void {
   function leftAlone(): void {
     if (document.visibilityState !== "hidden") return;
     hidden = new AbortController();
-    later(HIDDEN_FOR_MS, hidden.signal, close);
+    later(HIDDEN_FOR_MS, hidden.signal, rest);
+  }
+
+  function rest(): void {
+    if (keeper.busy()) later(HIDDEN_FOR_MS, hidden.signal, rest);
+    else close();
   }
 
   async function ask(): Promise<void> {

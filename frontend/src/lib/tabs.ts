@@ -31,6 +31,25 @@ export function untilTold(id: string, ms: number, signal: AbortSignal): Promise<
   });
 }
 
+const ONCE = "miid.once";
+/** How many are remembered: a tab that was copied acts within moments of the other. */
+const REMEMBERED = 16;
+
+/** Whether this tab is the first of this browser to do it. A tab can be copied, with all that it waits for. */
+export async function isFirst(id: string): Promise<boolean> {
+  let first = true;
+  await alone(ONCE, new AbortController().signal, async () => {
+    try {
+      const done = (localStorage.getItem(ONCE) ?? "").split(" ").filter((one) => one !== "");
+      first = !done.includes(id);
+      localStorage.setItem(ONCE, [id, ...done].slice(0, REMEMBERED).join(" "));
+    } catch {
+      // Where nothing is kept, no tab is copied with what it waits for either.
+    }
+  });
+  return first;
+}
+
 /** Runs while no other tab does the same; where a browser has no locks it just runs. */
 export async function alone(
   name: string,

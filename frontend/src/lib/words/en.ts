@@ -83,7 +83,7 @@ export const en = {
   },
   returning: {
     title: "Back from your wallet",
-    text: "Signing you in…",
+    text: "One moment…",
     as: "Approved by",
   },
   confirm: {
@@ -96,6 +96,11 @@ export const en = {
   stopped: {
     title: "This sign-in was stopped",
     text: "Somebody began it in another browser, so nobody was signed in. If that was you, start again in this one.",
+  },
+  confirmed: {
+    title: "Confirmed",
+    text: "The tab where you began goes on by itself. You can close this one.",
+    stay: "Show my page here",
   },
   lapsed: {
     title: "This way back no longer works",
@@ -142,6 +147,10 @@ export const en = {
     other_browser: {
       title: "Stopped to keep you safe",
       text: "Somebody opened this sign-in in another browser, so it was stopped. Start again.",
+    },
+    session_ended: {
+      title: "Your session has ended",
+      text: "What waited for your approval ended with it, and nothing was done. Sign in again.",
     },
     other: {
       title: "The request has ended",
@@ -193,6 +202,74 @@ export const en = {
     leave: "Sign out",
     leaving: "Signing out…",
     leaveFailed: "The service did not answer. You are still signed in: try again.",
+  },
+  transfer: {
+    balance: "Balance",
+    looking: "…",
+    away: "not answering",
+    lookAgain: "Try again",
+    title: "Transfer",
+    to: "To",
+    amount: "Amount",
+    largeHint: (least: string) => `From ${least} on, your wallet asks you once more.`,
+    smallHint: "Goes through while this page is connected.",
+    send: "Send",
+    sending: "Sending…",
+    nameMissing: "Type who it is for.",
+    nameBad: "A name has at most 40 characters, none of them hidden.",
+    amountBad: "Type a whole number from 1 to 1,000,000.",
+
+    asked: "Confirm in your wallet",
+    what: (amount: string, to: string) => `Send ${amount} to ${to}`,
+    number: "Type this number in your wallet",
+    open: "Open in wallet",
+    again: "Open again",
+    restart: "Ask again",
+    hint: {
+      asked: "It asks once more, since this is a large amount. You stay signed in.",
+      silent: "Did your wallet not open? Nothing was sent yet.",
+      claimed: "Your wallet has it. Read there what it is about, and approve.",
+    } satisfies Record<Wallet, string>,
+    takenBack: "You took your approval back. You can still approve.",
+    approved: "You approved. Sending it now…",
+    comingBack: "You approved. Your browser comes back by itself…",
+    comingBackHelp: "Nothing happens? Open the browser again from your wallet.",
+    unreachable: "The service is not answering. Nothing was sent, and this page keeps trying.",
+    cancel: "Cancel",
+
+    done: (amount: string, to: string) => `Sent ${amount} to ${to}.`,
+    notes: {
+      invalid: "That cannot be sent. Check the name and the amount: nothing was sent.",
+      funds: "That is more than your balance. Nothing was sent.",
+      not_connected:
+        "This only works while this page is connected, and it was not. Nothing was sent: try again in a moment.",
+      crowded:
+        "Too many requests wait for you already. Nothing was sent: answer them in your wallet, or try again later.",
+      away: "The account is not answering. Nothing was sent: try again in a moment.",
+      unknown:
+        "No answer came, so it may have been sent. Look at your balance before you try again.",
+      cancelled: "Cancelled. Nothing was sent.",
+      gone: "The request is no longer there. Nothing was sent: send it again.",
+      not_accepted: "Your approval did not count. Nothing was sent: send it again.",
+      elsewhere: "Another tab went on with it. Look at your balance.",
+      refused: "The service turned this down. Nothing was sent: reload the page and try again.",
+    },
+    denied: {
+      declined: "You said no in your wallet. Nothing was sent.",
+      wrong_match_code:
+        "Your wallet was given another number. Nothing was sent: send it again for a new one.",
+      other: "It was refused in the wallet. Nothing was sent.",
+    } as Record<string, string>,
+    expired: {
+      timeout: "Nobody approved in time. Nothing was sent.",
+      code_timeout: "You approved, but this page could not finish in time. Nothing was sent.",
+      replaced: "You asked for another one meanwhile. This one was not sent.",
+      withdrawn: "The request was cancelled. Nothing was sent.",
+      other_browser:
+        "Somebody opened this request in another browser, so it was stopped. Nothing was sent.",
+      session_ended: "Your session has ended. Nothing was sent.",
+      other: "The request has ended. Nothing was sent.",
+    } as Record<string, string>,
   },
   claims: {
     name: "Name",
