@@ -16,12 +16,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::gate::{Gate, Talk};
+use super::gate::{Gate, HEAD_TIMEOUT, Talk};
 use super::head::MAX_HEAD;
+use super::rarely::Rarely;
 use super::{Edge, refusal};
 
-/// For a request's head, and so between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// What HTTP/2 begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Requests at once on one connection of HTTP/2.
@@ -54,7 +53,7 @@ pub(crate) async fn serve(edge: Arc<Edge>, mut socket: TcpStream, peer: SocketAd
         tokio::select! {
             biased;
             _ = &mut connection => return,
-            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = Rarely::new(stop.cancelled()) => connection.as_mut().graceful_shutdown(),
         }
         let _ = connection.await;
     } else {
@@ -65,12 +64,13 @@ pub(crate) async fn serve(edge: Arc<Edge>, mut socket: TcpStream, peer: SocketAd
             async move { Ok::<_, Infallible>(edge.answer(request, peer, Some(talk)).await) }
         });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD + 8192);
+        // The gate knows when a head is late.
+        builder.header_read_timeout(None).max_buf_size(MAX_HEAD + 8192);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(gate), service).with_upgrades());
         tokio::select! {
             biased;
             _ = &mut connection => return,
-            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = Rarely::new(stop.cancelled()) => connection.as_mut().graceful_shutdown(),
         }
         let _ = connection.await;
     }

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::access::Access;
 use super::headers::drop_hop_by_hop;
 use super::pool::{self, ConnectError, Link};
-use super::refusal::Refusal;
+use super::rarely::Alarm;
 use super::request_body::{BadBody, Fate, RequestBody};
+use super::refusal::Refusal;
 use super::response_body::{Bounds, Endless, ResponseBody};
 use super::route::{Protocol, Route, Upstream};
 
@@ -148,22 +149,16 @@ async fn attempt(
             Err(error) => return Err(Failed::Unsent(Box::new(request), unreachable(upstream, &error))),
         },
     };
-    let Some(Link { sender, used, .. }) = &mut link else { return Err(Failed::Lost(Refusal::BadGateway)) };
-    let used = *used;
+    let Some(Link { sender, used, alarm, .. }) = &mut link else {
+        return Err(Failed::Lost(Refusal::BadGateway));
+    };
+    let (used, mut alarm) = (*used, std::mem::take(alarm));
     let mut answer = pin!(sender.try_send_request(request));
-    let answered = patience
-        .wait(poll_fn(|cx| {
-            if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
-                return Poll::Ready(answered);
-            }
-            if let Some(open) = &mut link
-                && open.connection.as_mut().poll(cx).is_ready()
-            {
-                link = None;
-            }
-            answer.as_mut().poll(cx)
-        }))
-        .await;
+    let answered =
+        patience.wait(&mut alarm, |cx| Link::poll(&mut link, cx, |cx| answer.as_mut().poll(cx))).await;
+    if let Some(link) = &mut link {
+        link.alarm = alarm;
+    }
     match answered {
         Some(Ok(response)) => Ok((response, link)),
         Some(Err(error)) => Err(failed(upstream, error, used)),
@@ -185,7 +180,8 @@ async fn attempt_shared(
     if sender.ready().await.is_err() {
         return Err(Failed::Unsent(Box::new(request), Refusal::NoUpstream));
     }
-    match patience.wait(sender.try_send_request(request)).await {
+    let mut answer = pin!(sender.try_send_request(request));
+    match patience.wait(&mut Alarm::default(), |cx| answer.as_mut().poll(cx)).await {
         Some(Ok(response)) => Ok((response, None)),
         Some(Err(error)) => Err(failed(upstream, error, used)),
         None => Err(Failed::Lost(Refusal::Timeout)),
@@ -243,20 +239,30 @@ struct Patience<'f> {
 }
 
 impl Patience<'_> {
-    async fn wait<T>(self, answer: impl Future<Output = T>) -> Option<T> {
-        let mut answer = pin!(answer);
-        loop {
-            let pieces = self.fate.pieces();
-            let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let time = left.map_or(self.first_byte, |left| left.min(self.first_byte));
-            match tokio::time::timeout(time, answer.as_mut()).await {
-                Ok(answer) => return Some(answer),
-                Err(_) if left.is_some_and(|left| left <= time) || self.fate.pieces() == pieces => {
-                    return None;
-                }
-                Err(_) => {}
+    async fn wait<T>(
+        self,
+        alarm: &mut Alarm,
+        mut answer: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Option<T> {
+        let due = || {
+            let due = Instant::now() + self.first_byte;
+            self.deadline.map_or(due, |deadline| deadline.min(due))
+        };
+        let (mut pieces, mut now_due) = (self.fate.pieces(), due());
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = answer(cx) {
+                return Poll::Ready(Some(answer));
             }
-        }
+            loop {
+                ready!(alarm.poll(now_due, cx));
+                let over = self.deadline.is_some_and(|deadline| deadline <= now_due);
+                if over || self.fate.pieces() == pieces {
+                    return Poll::Ready(None);
+                }
+                (pieces, now_due) = (self.fate.pieces(), due());
+            }
+        })
+        .await
     }
 }
 

@@ -14,12 +14,15 @@ use std::time::Duration;
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
 
 use super::head::{self, Framing, MAX_HEAD, Wrong};
+use super::rarely::Alarm;
 use super::socket;
 
+/// For a request's head, and so between two requests.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Read at once.
 const READ: usize = 16 * 1024;
 /// Longest line of a chunk or trailer.
@@ -83,6 +86,10 @@ impl Talk {
 
     fn all_answered(&self, passed: u64, waker: &Waker) -> bool {
         self.listen(waker);
+        self.is_answered(passed)
+    }
+
+    fn is_answered(&self, passed: u64) -> bool {
         self.0.answered.load(Ordering::Acquire) >= passed
     }
 }
@@ -120,6 +127,9 @@ pub(crate) struct Gate {
     talk: Talk,
     /// Heads let through.
     passed: u64,
+    /// Since when a head is waited for, and nothing else.
+    waiting: Option<Instant>,
+    late: Alarm,
     refusal: Option<(Vec<u8>, usize)>,
     stuck: Option<Pin<Box<Sleep>>>,
     render: fn(Wrong) -> Vec<u8>,
@@ -136,6 +146,8 @@ impl Gate {
             phase: Phase::Head,
             talk,
             passed: 0,
+            waiting: None,
+            late: Alarm::default(),
             refusal: None,
             stuck: None,
             render,
@@ -181,6 +193,7 @@ impl Gate {
                             Framing::Chunked => Phase::ChunkSize,
                         };
                         self.passed += 1;
+                        self.waiting = None;
                         self.pass_to(end, next);
                     }
                 }
@@ -240,11 +253,11 @@ impl Gate {
 
     fn find_head_end(&mut self) -> Option<usize> {
         let from = self.ready + self.scanned.saturating_sub(3);
-        let found = self.input[from..].windows(4).position(|four| four == b"\r\n\r\n");
+        let found = head::end(&self.input, from);
         if found.is_none() {
             self.scanned = self.input.len() - self.ready;
         }
-        found.map(|at| from + at + 4)
+        found
     }
 
     /// A head whose lines end in LF alone never ends in our eyes: it is found out early. What was `seen` has none.
@@ -260,6 +273,20 @@ impl Gate {
         if !begun {
             self.refusal = Some(((self.render)(wrong), 0));
         }
+    }
+
+    /// Whether a head is late. Nobody waits for one while a request is answered.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.phase != Phase::Head {
+            return Poll::Pending;
+        }
+        let since = match self.waiting {
+            Some(since) => since,
+            None if self.talk.is_answered(self.passed) => *self.waiting.insert(Instant::now()),
+            None => return Poll::Pending,
+        };
+        ready!(self.late.poll(since + HEAD_TIMEOUT, cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -326,10 +353,11 @@ impl AsyncRead for Gate {
                 },
                 _ => {}
             }
-            if ready!(this.poll_fill(cx))? == 0 {
-                return Poll::Ready(Ok(()));
+            match this.poll_fill(cx) {
+                Poll::Ready(Ok(1..)) => this.scan(),
+                Poll::Ready(ended) => return Poll::Ready(ended.map(drop)),
+                Poll::Pending => return this.poll_late(cx),
             }
-            this.scan();
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::rarely::Rarely;
 use super::{Edge, connection, pool, upstream};
 
 /// How often a worker closes connections that idle.
@@ -106,7 +107,7 @@ fn work(
                         tokio::select! {
                             biased;
                             () = connection::serve(edge, socket, peer, stop) => {}
-                            () = now.cancelled() => {}
+                            () = Rarely::new(now.cancelled()) => {}
                         }
                         drop(slot);
                     });

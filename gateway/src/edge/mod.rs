@@ -31,6 +31,7 @@ mod metrics;
 mod path;
 mod pool;
 mod refusal;
+mod rarely;
 mod request_body;
 mod response_body;
 pub mod route;
