@@ -1,7 +1,7 @@
 //! Who calls: an access token that was found good, and what routes ask of it.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
@@ -13,11 +13,14 @@ use super::cache::TokenHash;
 use super::refusal::{BadToken, Refusal};
 use super::route::{Kind, Route, StoreAway};
 use super::{Edge, headers};
+use crate::http::Control;
 use crate::keys::{AccessClaims, KeyRing, TokenFault};
 use crate::leases::{CloseReason, Lease, Signed};
 
 /// Longer than any token of ours.
 const MAX_TOKEN: usize = 8 * 1024;
+/// What stands before it.
+const BEARER: &[u8] = b"bearer ";
 /// `acr` of a fresh approval.
 const STEP_UP: &str = "step_up";
 /// What the upstream is shown lives so long …
@@ -38,6 +41,8 @@ pub(crate) struct Access {
     scopes: Vec<String>,
     /// As headers say them.
     pub(crate) shown: Shown,
+    /// What the upstream of a route was shown last, and until when that is fresh.
+    last: Mutex<Option<(Arc<str>, HeaderValue, Timestamp)>>,
 }
 
 /// What upstreams are told in the clear.
@@ -89,6 +94,7 @@ impl Access {
                 .then(|| Timestamp::from_millis(claims.auth_time.unwrap_or(claims.iat).saturating_mul(1000))),
             scopes: claims.scope.split_ascii_whitespace().map(str::to_owned).collect(),
             lease,
+            last: Mutex::default(),
         })
     }
 
@@ -135,10 +141,30 @@ impl Access {
     pub(crate) fn identity(
         &self,
         route: &Route,
-        ring: &KeyRing,
+        control: impl FnOnce() -> Arc<Control>,
         issuer: &str,
         now: Timestamp,
     ) -> Option<HeaderValue> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((name, value, fresh_until)) = &*last
+            && Arc::ptr_eq(name, &route.name)
+            && now < *fresh_until
+        {
+            return Some(value.clone());
+        }
+        let (value, fresh_until) = self.sign(route, &control().ring, issuer, now)?;
+        *last = Some((route.name.clone(), value.clone(), fresh_until));
+        Some(value)
+    }
+
+    /// The same where another token of the session may have had it signed already.
+    fn sign(
+        &self,
+        route: &Route,
+        ring: &KeyRing,
+        issuer: &str,
+        now: Timestamp,
+    ) -> Option<(HeaderValue, Timestamp)> {
         let about = self.about_for(route);
         self.lease.signed(&about, now, self.expires_at, || {
             let expires_at = now.plus(IDENTITY_TTL).min(self.expires_at);
@@ -186,16 +212,19 @@ fn bearer(headers: &HeaderMap) -> Result<&str, BadToken> {
     if values.next().is_some() {
         return Err(BadToken::Malformed);
     }
-    let (scheme, token) =
-        value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(BadToken::Malformed)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(BadToken::Missing);
+    let (scheme, token) = value.as_bytes().split_at_checked(BEARER.len()).unwrap_or((value.as_bytes(), &[]));
+    if !scheme.eq_ignore_ascii_case(BEARER) {
+        let other = value.to_str().is_ok_and(|text| {
+            text.split_once(' ').is_some_and(|(scheme, _)| !scheme.eq_ignore_ascii_case("bearer"))
+        });
+        return Err(if other { BadToken::Missing } else { BadToken::Malformed });
     }
+    // All of it at once: nearly all tokens are plain.
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    if token.is_empty() || token.len() > MAX_TOKEN || !token.bytes().all(plain) {
+    if token.is_empty() || token.len() > MAX_TOKEN || !token.iter().fold(true, |all, b| all & plain(*b)) {
         return Err(BadToken::Malformed);
     }
-    Ok(token)
+    std::str::from_utf8(token).map_err(|_| BadToken::Malformed)
 }
 
 impl Edge {
@@ -286,6 +315,7 @@ pub(crate) mod tests {
             cached_until: Timestamp::from_millis(until),
             stepped_up_at: None,
             scopes: vec!["orders:read".into()],
+            last: Mutex::default(),
             shown: Shown { subject: text.clone(), session: text.clone(), client: text.clone(), scope: text },
         })
     }

@@ -35,11 +35,11 @@ pub(crate) async fn serve(edge: Arc<Edge>, mut socket: TcpStream, peer: SocketAd
         Some(Ok(Ok(http2))) => http2,
         _ => return,
     };
-    let peer = peer.ip().to_canonical();
+    let origin = edge.origin(peer.ip().to_canonical());
     if http2 {
         let service = service_fn(move |request| {
-            let edge = edge.clone();
-            async move { Ok::<_, Infallible>(edge.answer(request, peer, None).await) }
+            let (edge, origin) = (edge.clone(), origin.clone());
+            async move { Ok::<_, Infallible>(edge.answer(request, &origin, None).await) }
         });
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
@@ -60,8 +60,8 @@ pub(crate) async fn serve(edge: Arc<Edge>, mut socket: TcpStream, peer: SocketAd
         let talk = Talk::default();
         let gate = Gate::new(socket, first, talk.clone(), refusal::raw);
         let service = service_fn(move |request| {
-            let (edge, talk) = (edge.clone(), talk.clone());
-            async move { Ok::<_, Infallible>(edge.answer(request, peer, Some(talk)).await) }
+            let (edge, origin, talk) = (edge.clone(), origin.clone(), talk.clone());
+            async move { Ok::<_, Infallible>(edge.answer(request, &origin, Some(talk)).await) }
         });
         let mut builder = http1::Builder::new();
         // The gate knows when a head is late.

@@ -191,10 +191,15 @@ impl Edge {
     }
 
     /// The answer to a request, whatever it is.
+    /// Where the requests of a connection come from.
+    fn origin(&self, peer: IpAddr) -> Origin {
+        Origin::new(peer, self.app.settings.trusted_proxies.contains(&peer))
+    }
+
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        peer: IpAddr,
+        origin: &Origin,
         talk: Option<Talk>,
     ) -> Response<ResponseBody> {
         let (begun, at) = (Instant::now(), self.app.clock.now());
@@ -203,7 +208,7 @@ impl Edge {
         let mut noted = Noted::default();
         let table = self.table();
         let answering = talk.as_ref().map(Talk::answering);
-        let answered = self.let_through(request, peer, talk, &request_id, &table, &mut noted, at).await;
+        let answered = self.let_through(request, origin, talk, &request_id, &table, &mut noted, at).await;
         let (mut response, verdict) = match answered {
             Ok(response) => (response, "ok"),
             Err(refusal) => {
@@ -241,7 +246,7 @@ impl Edge {
     async fn let_through(
         &self,
         mut request: Request<Incoming>,
-        peer: IpAddr,
+        origin: &Origin,
         talk: Option<Talk>,
         request_id: &RequestId,
         table: &Table,
@@ -267,12 +272,10 @@ impl Edge {
         if route.kind != route::Kind::Public {
             let access = self.authorize(&route, request.headers()).await?;
             noted.access = Some(access.clone());
-            let control = self.app.control();
-            let identity = access.identity(&route, &control.ring, self.app.issuer.as_str(), now);
+            let identity = access.identity(&route, || self.app.control(), self.app.issuer.as_str(), now);
             // Without a signing key nobody can be told who calls.
             shown = Some((access, identity.ok_or(Refusal::StoreAway)?));
         }
-        let origin = Origin { peer, trusted: self.app.settings.trusted_proxies.contains(&peer) };
         let trace = Trace::of(request.headers());
         let caller = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
@@ -280,11 +283,11 @@ impl Edge {
             &mut parts.headers,
             &parts.method,
             &route,
-            &origin,
+            origin,
             &host,
             shown.as_ref().map(|(access, identity)| (&**access, identity.clone())),
             request_id,
-            &trace,
+            trace,
         );
         let access = shown.map(|(access, _)| {
             let left = access.expires_at.millis().saturating_sub(now.millis()).max(0).unsigned_abs();
