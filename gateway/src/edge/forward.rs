@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
 use super::headers::drop_hop_by_hop;
+use super::kept::Kept;
 use super::pool::{self, ConnectError, Link};
 use super::rarely::Alarm;
-use super::request_body::{BadBody, Fate, RequestBody};
 use super::refusal::Refusal;
+use super::request_body::{BadBody, Fate, RequestBody};
 use super::response_body::{Bounds, Endless, ResponseBody};
 use super::route::{Protocol, Route, Upstream};
 
@@ -64,8 +65,7 @@ impl Outgoing<'_> {
             RequestBody::new(body, route.max_body, route.timeouts.idle, fate.clone())
         };
         // Only where sending it again does no harm and nothing of it is gone is a copy kept.
-        let again =
-            (bodiless && is_idempotent(&method)).then(|| (method.clone(), target.clone(), headers.clone()));
+        let again = (bodiless && is_idempotent(&method)).then(|| Kept::of(&method, &target, &headers));
         let request = |method: Method, target: PathAndQuery, headers, body| {
             let mut request = Request::new(body);
             *request.method_mut() = method;
@@ -104,9 +104,10 @@ impl Outgoing<'_> {
             let again_now = again.as_ref().filter(|_| (tried.len() as u32) < route.retries + 1);
             request_now = match (failed, again_now) {
                 // An old connection says nothing about the upstream: once more, over a new one.
-                (Failed::Stale, Some((method, target, headers))) if !fresh => {
+                (Failed::Stale, Some(kept)) if !fresh => {
                     fresh = true;
-                    request(method.clone(), target.clone(), headers.clone(), RequestBody::none())
+                    let (method, target, headers) = kept.again();
+                    request(method, target, headers, RequestBody::none())
                 }
                 (Failed::Stale, _) => {
                     well.failed();

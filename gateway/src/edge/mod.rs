@@ -26,12 +26,13 @@ mod gate;
 mod head;
 mod headers;
 mod ids;
+mod kept;
 mod listen;
 mod metrics;
 mod path;
 mod pool;
-mod refusal;
 mod rarely;
+mod refusal;
 mod request_body;
 mod response_body;
 pub mod route;
@@ -190,12 +191,12 @@ impl Edge {
         }
     }
 
-    /// The answer to a request, whatever it is.
     /// Where the requests of a connection come from.
     fn origin(&self, peer: IpAddr) -> Origin {
         Origin::new(peer, self.app.settings.trusted_proxies.contains(&peer))
     }
 
+    /// The answer to a request, whatever it is.
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
