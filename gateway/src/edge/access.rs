@@ -229,9 +229,13 @@ fn bearer(headers: &HeaderMap) -> Result<&str, BadToken> {
 
 impl Edge {
     /// Who calls, where the route lets them.
-    pub(crate) async fn authorize(&self, route: &Route, headers: &HeaderMap) -> Result<Arc<Access>, Refusal> {
+    pub(crate) async fn authorize(
+        &self,
+        route: &Route,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Arc<Access>, Refusal> {
         let token = bearer(headers).map_err(Refusal::Token)?;
-        let now = self.app.clock.now();
         if route.store_away == StoreAway::Refuse && !self.leases.is_current() {
             return Err(Refusal::StoreAway);
         }

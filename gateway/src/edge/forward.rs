@@ -34,7 +34,7 @@ pub(crate) struct Outgoing<'r> {
     pub(crate) body: Incoming,
     pub(crate) access: Option<(Arc<Access>, Instant)>,
     /// When this instance stops.
-    pub(crate) stopping: CancellationToken,
+    pub(crate) stopping: &'r CancellationToken,
 }
 
 /// Why one attempt gave no answer, and whether there may be another.
@@ -76,17 +76,18 @@ impl Outgoing<'_> {
         };
         let mut request_now = request(method, target, headers, sent);
         let mut tried: Vec<usize> = Vec::new();
-        let mut fresh = false;
+        let (mut fresh, mut attempted) = (false, begun);
         loop {
             let Some((chosen, upstream)) = route.choose(&tried) else { return Err(Refusal::NoUpstream) };
-            let patience = Patience { first_byte: route.timeouts.first_byte, deadline, fate: &fate };
+            let patience =
+                Patience { begun: attempted, first_byte: route.timeouts.first_byte, deadline, fate: &fate };
             let (failed, well) = match attempt(route, upstream, request_now, patience, fresh).await {
                 Ok((mut response, link)) => {
                     upstream.well.answered();
                     route.metrics().upstream.record(begun.elapsed().as_secs_f64());
                     clean(&mut response);
                     let until = access.as_ref().map(|(_, until)| *until);
-                    let endless = goes_on(&response).then(|| Endless { until, stopping });
+                    let endless = goes_on(&response).then(|| Endless { until, stopping: stopping.clone() });
                     let access = access.map(|(access, _)| access);
                     let bounds = Bounds { begun, idle: route.timeouts.idle, deadline, access, endless };
                     return Ok(response.map(|incoming| ResponseBody::theirs(incoming, link, bounds)));
@@ -101,6 +102,7 @@ impl Outgoing<'_> {
                     BadBody::Broken => Refusal::Ambiguous("the body broke off, or is not well-formed"),
                 });
             }
+            attempted = Instant::now();
             let again_now = again.as_ref().filter(|_| (tried.len() as u32) < route.retries + 1);
             request_now = match (failed, again_now) {
                 // An old connection says nothing about the upstream: once more, over a new one.
@@ -136,17 +138,20 @@ async fn attempt(
     route: &Route,
     upstream: &Upstream,
     request: Request<RequestBody>,
-    patience: Patience<'_>,
+    mut patience: Patience<'_>,
     fresh: bool,
 ) -> Result<(Response<Incoming>, Option<Link>), Failed> {
     if route.protocol == Protocol::H2c {
         return attempt_shared(route, upstream, request, patience).await;
     }
-    let idle = if fresh { None } else { Link::idle(upstream) };
+    let idle = if fresh { None } else { Link::idle(upstream, patience.begun) };
     let mut link = match idle {
         Some(link) => Some(link),
         None => match Link::open(upstream, route.timeouts.connect).await {
-            Ok(link) => Some(link),
+            Ok(link) => {
+                patience.begun = Instant::now();
+                Some(link)
+            }
             Err(error) => return Err(Failed::Unsent(Box::new(request), unreachable(upstream, &error))),
         },
     };
@@ -172,7 +177,7 @@ async fn attempt_shared(
     route: &Route,
     upstream: &Upstream,
     request: Request<RequestBody>,
-    patience: Patience<'_>,
+    mut patience: Patience<'_>,
 ) -> Result<(Response<Incoming>, Option<Link>), Failed> {
     let (mut sender, used) = match pool::shared(upstream, route.timeouts.connect).await {
         Ok(found) => found,
@@ -181,6 +186,7 @@ async fn attempt_shared(
     if sender.ready().await.is_err() {
         return Err(Failed::Unsent(Box::new(request), Refusal::NoUpstream));
     }
+    patience.begun = Instant::now();
     let mut answer = pin!(sender.try_send_request(request));
     match patience.wait(&mut Alarm::default(), |cx| answer.as_mut().poll(cx)).await {
         Some(Ok(response)) => Ok((response, None)),
@@ -234,6 +240,7 @@ fn is_idempotent(method: &Method) -> bool {
 /// How long an answer is waited for: from the last piece of the request's body on, and not beyond the deadline.
 #[derive(Clone, Copy)]
 struct Patience<'f> {
+    begun: Instant,
     first_byte: Duration,
     deadline: Option<Instant>,
     fate: &'f Fate,
@@ -245,11 +252,11 @@ impl Patience<'_> {
         alarm: &mut Alarm,
         mut answer: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Option<T> {
-        let due = || {
-            let due = Instant::now() + self.first_byte;
+        let due = |from: Instant| {
+            let due = from + self.first_byte;
             self.deadline.map_or(due, |deadline| deadline.min(due))
         };
-        let (mut pieces, mut now_due) = (self.fate.pieces(), due());
+        let (mut pieces, mut now_due) = (self.fate.pieces(), due(self.begun));
         poll_fn(|cx| {
             if let Poll::Ready(answer) = answer(cx) {
                 return Poll::Ready(Some(answer));
@@ -260,7 +267,7 @@ impl Patience<'_> {
                 if over || self.fate.pieces() == pieces {
                     return Poll::Ready(None);
                 }
-                (pieces, now_due) = (self.fate.pieces(), due());
+                (pieces, now_due) = (self.fate.pieces(), due(Instant::now()));
             }
         })
         .await

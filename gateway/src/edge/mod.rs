@@ -44,7 +44,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::{CONNECTION, HOST};
 use http::uri::PathAndQuery;
@@ -53,6 +53,7 @@ use hyper::body::{Body as _, Incoming};
 use miid_protocol::{ClientId, SessionId, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::App;
@@ -91,8 +92,10 @@ pub struct Edge {
 }
 
 /// What is known of a request when it is answered.
-#[derive(Default)]
 struct Noted {
+    /// When it came, by both clocks.
+    at: Timestamp,
+    begun: Instant,
     route: Option<Arc<Route>>,
     access: Option<Arc<Access>>,
 }
@@ -203,13 +206,12 @@ impl Edge {
         origin: &Origin,
         talk: Option<Talk>,
     ) -> Response<ResponseBody> {
-        let (begun, at) = (Instant::now(), self.app.clock.now());
         let request_id = RequestId::of(request.headers());
         let method = request.method().clone();
-        let mut noted = Noted::default();
+        let mut noted = Noted { at: self.app.clock.now(), begun: Instant::now(), route: None, access: None };
         let table = self.table();
         let answering = talk.as_ref().map(Talk::answering);
-        let answered = self.let_through(request, origin, talk, &request_id, &table, &mut noted, at).await;
+        let answered = self.let_through(request, origin, talk, &request_id, &table, &mut noted).await;
         let (mut response, verdict) = match answered {
             Ok(response) => (response, "ok"),
             Err(refusal) => {
@@ -229,14 +231,14 @@ impl Edge {
         response.body_mut().answering = answering;
         if table.access_log {
             self.log.add(&Line {
-                at,
+                at: noted.at,
                 request_id: &request_id,
                 subject: noted.access.as_ref().map_or("-", |access| access.subject()),
                 route: noted.route.as_ref().map_or("-", |route| &route.name),
                 method: &method,
                 status: response.status(),
                 verdict,
-                took: begun.elapsed(),
+                took: noted.begun.elapsed(),
             });
         }
         response
@@ -252,7 +254,6 @@ impl Edge {
         request_id: &RequestId,
         table: &Table,
         noted: &mut Noted,
-        now: Timestamp,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let upgrade = talk
             .filter(|_| request.body().is_end_stream())
@@ -271,28 +272,29 @@ impl Edge {
         noted.route = Some(route.clone());
         let mut shown = None;
         if route.kind != route::Kind::Public {
-            let access = self.authorize(&route, request.headers()).await?;
+            let access = self.authorize(&route, request.headers(), noted.at).await?;
             noted.access = Some(access.clone());
-            let identity = access.identity(&route, || self.app.control(), self.app.issuer.as_str(), now);
+            let identity = access.identity(&route, || self.app.control(), self.app.issuer.as_str(), noted.at);
             // Without a signing key nobody can be told who calls.
             shown = Some((access, identity.ok_or(Refusal::StoreAway)?));
         }
         let trace = Trace::of(request.headers());
         let caller = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
+        let (access, identity) = shown.unzip();
         headers::to_upstream(
             &mut parts.headers,
             &parts.method,
             &route,
             origin,
             &host,
-            shown.as_ref().map(|(access, identity)| (&**access, identity.clone())),
+            access.as_deref().zip(identity),
             request_id,
             trace,
         );
-        let access = shown.map(|(access, _)| {
-            let left = access.expires_at.millis().saturating_sub(now.millis()).max(0).unsigned_abs();
-            (access, tokio::time::Instant::now() + Duration::from_millis(left))
+        let access = access.map(|access: Arc<Access>| {
+            let left = access.expires_at.millis().saturating_sub(noted.at.millis()).max(0).unsigned_abs();
+            (access, noted.begun + Duration::from_millis(left))
         });
         let outgoing = Outgoing {
             route: &route,
@@ -302,7 +304,7 @@ impl Edge {
             headers: parts.headers,
             body,
             access,
-            stopping: self.stopping.clone(),
+            stopping: &self.stopping,
         };
         match (caller, upgrade) {
             (Some(caller), Some(upgrade)) if route.protocol == route::Protocol::Http1 => {

@@ -70,11 +70,11 @@ pub(crate) enum ConnectError {
 
 impl Link {
     /// An idle connection that is still open, as far as can be seen.
-    pub(crate) fn idle(upstream: &Upstream) -> Option<Self> {
+    pub(crate) fn idle(upstream: &Upstream, now: Instant) -> Option<Self> {
         POOL.with_borrow_mut(|pool| {
             let idle = pool.idle.get_mut(&upstream.address)?;
             while let Some(Idle { mut link, since }) = idle.pop() {
-                if since.elapsed() < IDLE && link.is_open() {
+                if now.duration_since(since) < IDLE && link.is_open() {
                     link.used = true;
                     return Some(link);
                 }

@@ -94,7 +94,7 @@ impl Outgoing<'_> {
         super::headers::drop_hop_by_hop(response.headers_mut());
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-        tokio::spawn(join(caller, behind, self.access, route.timeouts.idle, self.stopping));
+        tokio::spawn(join(caller, behind, self.access, route.timeouts.idle, self.stopping.clone()));
         deciding.1 = true;
         Ok(response.map(|_| ResponseBody::ours(None)))
     }
