@@ -41,6 +41,8 @@ pub(crate) struct Outgoing<'r> {
 enum Failed {
     /// Nothing of it was sent: here it is again.
     Unsent(Box<Request<RequestBody>>, Refusal),
+    /// The connection had been idle, and was closed before anything was sent: here it is again.
+    Closed(Box<Request<RequestBody>>),
     /// It was sent over a connection that had been idle, which then closed without a word.
     Stale,
     /// There will be no answer.
@@ -105,6 +107,8 @@ impl Outgoing<'_> {
             attempted = Instant::now();
             let again_now = again.as_ref().filter(|_| (tried.len() as u32) < route.retries + 1);
             request_now = match (failed, again_now) {
+                // There is one idle connection less.
+                (Failed::Closed(request), _) => *request,
                 // An old connection says nothing about the upstream: once more, over a new one.
                 (Failed::Stale, Some(kept)) if !fresh => {
                     fresh = true;
@@ -167,7 +171,10 @@ async fn attempt(
     }
     match answered {
         Some(Ok(response)) => Ok((response, link)),
-        Some(Err(error)) => Err(failed(upstream, error, used)),
+        Some(Err(error)) => Err(match failed(upstream, error, used) {
+            Failed::Unsent(request, _) if used => Failed::Closed(request),
+            failed => failed,
+        }),
         None => Err(Failed::Lost(Refusal::Timeout)),
     }
 }

@@ -1,6 +1,6 @@
 //! Connections to upstreams. Each worker keeps its own: a connection is driven by the request that uses it, in
 //! the same task, so that forwarding wakes nobody else; idle ones wait here with nobody looking after them, and
-//! are looked at when they are taken.
+//! are found closed when they are used.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -69,12 +69,12 @@ pub(crate) enum ConnectError {
 }
 
 impl Link {
-    /// An idle connection that is still open, as far as can be seen.
+    /// An idle connection. Whether it is still open is seen when it is used.
     pub(crate) fn idle(upstream: &Upstream, now: Instant) -> Option<Self> {
         POOL.with_borrow_mut(|pool| {
             let idle = pool.idle.get_mut(&upstream.address)?;
             while let Some(Idle { mut link, since }) = idle.pop() {
-                if now.duration_since(since) < IDLE && link.is_open() {
+                if now.duration_since(since) < IDLE && !link.sender.is_closed() {
                     link.used = true;
                     return Some(link);
                 }
@@ -132,7 +132,7 @@ impl Link {
 
     /// After a message whose both bodies are over: back to the others.
     pub(crate) fn give_back(mut self) {
-        // Nearly always; whether it is open is seen when it is taken.
+        // Nearly always.
         if self.sender.is_ready() {
             return self.put();
         }
@@ -158,6 +158,7 @@ impl Link {
     }
 
     fn put(self) {
+        self.driver.rest();
         POOL.with_borrow_mut(|pool| {
             let idle = pool.idle.entry(self.address.clone()).or_default();
             if idle.len() >= MAX_IDLE {
