@@ -19,7 +19,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::head::{self, Framing, MAX_HEAD, Wrong};
 use super::rarely::Alarm;
-use super::socket;
+use super::socket::Socket;
 
 /// For a request's head, and so between two requests.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -117,7 +117,7 @@ enum Phase {
 
 /// The socket.
 pub(crate) struct Gate {
-    socket: TcpStream,
+    socket: Socket,
     input: BytesMut,
     /// So many bytes of the input are right.
     ready: usize,
@@ -139,7 +139,7 @@ impl Gate {
     /// Around a socket, of which `input` was read already. `render` makes the answer to what is wrong.
     pub(crate) fn new(socket: TcpStream, input: BytesMut, talk: Talk, render: fn(Wrong) -> Vec<u8>) -> Self {
         let mut gate = Self {
-            socket,
+            socket: Socket::new(socket),
             input,
             ready: 0,
             scanned: 0,
@@ -393,7 +393,7 @@ impl AsyncWrite for Gate {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = socket::write(&mut self.socket, cx, bufs);
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
         self.watch(cx, written)
     }
 
@@ -414,7 +414,7 @@ impl AsyncWrite for Gate {
                 // What is unread when a socket is closed makes the other side lose what it has not read.
                 let mut thrown = [0; 4096];
                 for _ in 0..MAX_DRAIN / thrown.len() {
-                    if !matches!(this.socket.try_read(&mut thrown), Ok(1..)) {
+                    if !this.socket.drain(&mut thrown) {
                         break;
                     }
                 }

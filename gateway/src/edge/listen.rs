@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::rarely::Rarely;
-use super::{Edge, connection, pool, upstream};
+use super::{Edge, connection, pool, socket, upstream};
 
 /// How often a worker closes connections that idle.
 const TIDY_POOL: Duration = Duration::from_secs(10);
@@ -94,6 +94,7 @@ fn work(
         Err(error) => return tracing::error!(%error, "a worker of the edge could not start"),
     };
     runtime.block_on(async move {
+        tokio::spawn(socket::write_on());
         let open = TaskTracker::new();
         let now = CancellationToken::new();
         let mut tidy = tokio::time::interval(TIDY_POOL);

@@ -86,7 +86,7 @@ impl Link {
     /// A new connection.
     pub(crate) async fn open(upstream: &Upstream, within: Duration) -> Result<Self, ConnectError> {
         let socket = connect(upstream, within).await?;
-        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(Socket(socket))).await?;
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(Socket::new(socket))).await?;
         Ok(Self {
             sender,
             connection: Box::pin(connection),
