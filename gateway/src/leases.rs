@@ -102,25 +102,26 @@ pub(crate) struct Signed {
 const MAX_SIGNED: usize = 64;
 
 impl Lease {
-    /// What was signed, if it is fresh and over no later than `by`; else what `sign` gives, which is kept.
+    /// What was signed, if it is fresh and over no later than `by`; else what `sign` gives, which is kept. With it
+    /// until when it is fresh.
     pub(crate) fn signed(
         &self,
         about: &str,
         now: Timestamp,
         by: Timestamp,
         sign: impl FnOnce() -> Option<Signed>,
-    ) -> Option<http::HeaderValue> {
+    ) -> Option<(http::HeaderValue, Timestamp)> {
         let mut signed = lock(&self.signed);
         let usable = |s: &&Signed| *s.about == *about && now < s.fresh_until && s.expires_at <= by;
         if let Some(known) = signed.iter().find(usable) {
-            return Some(known.value.clone());
+            return Some((known.value.clone(), known.fresh_until));
         }
         let fresh = sign()?;
         signed.retain(|s| *s.about != *about && now < s.fresh_until);
         if signed.len() < MAX_SIGNED {
             signed.push(fresh.clone());
         }
-        Some(fresh.value)
+        Some((fresh.value, fresh.fresh_until))
     }
 
     fn of(session: &Session, now: Timestamp) -> Self {

@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use miid_gateway::cli::{self, Command};
 use miid_gateway::{config, server};
 
+/// Most of what is allocated is small, short-lived and freed by the thread that asked for it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match config::parse(std::env::args_os()) {
         Ok(cli) => cli,

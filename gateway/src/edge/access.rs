@@ -1,7 +1,7 @@
 //! Who calls: an access token that was found good, and what routes ask of it.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
@@ -13,11 +13,14 @@ use super::cache::TokenHash;
 use super::refusal::{BadToken, Refusal};
 use super::route::{Kind, Route, StoreAway};
 use super::{Edge, headers};
+use crate::http::Control;
 use crate::keys::{AccessClaims, KeyRing, TokenFault};
 use crate::leases::{CloseReason, Lease, Signed};
 
 /// Longer than any token of ours.
 const MAX_TOKEN: usize = 8 * 1024;
+/// What stands before it.
+const BEARER: &[u8] = b"bearer ";
 /// `acr` of a fresh approval.
 const STEP_UP: &str = "step_up";
 /// What the upstream is shown lives so long …
@@ -38,6 +41,16 @@ pub(crate) struct Access {
     scopes: Vec<String>,
     /// As headers say them.
     pub(crate) shown: Shown,
+    /// What an upstream was shown last.
+    last: Mutex<Option<Last>>,
+}
+
+/// What the upstream of a route was shown, by which key, and until when that is fresh.
+struct Last {
+    route: Arc<str>,
+    kid: Box<str>,
+    value: HeaderValue,
+    fresh_until: Timestamp,
 }
 
 /// What upstreams are told in the clear.
@@ -93,6 +106,7 @@ impl Access {
             stepped_up_at: stepped_up_at.map(|at| Timestamp::from_millis(at.saturating_mul(1000))),
             scopes: claims.scope.split_ascii_whitespace().map(str::to_owned).collect(),
             lease,
+            last: Mutex::default(),
         })
     }
 
@@ -153,11 +167,36 @@ impl Access {
     pub(crate) fn identity(
         &self,
         route: &Route,
-        ring: &KeyRing,
+        control: &Control,
         issuer: &str,
         now: Timestamp,
     ) -> Option<HeaderValue> {
-        let about = self.about_for(route, &ring.current(now)?.kid);
+        let ring = &control.ring;
+        let kid = &ring.current(now)?.kid;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = &*last
+            && Arc::ptr_eq(&last.route, &route.name)
+            && *last.kid == **kid
+            && now < last.fresh_until
+        {
+            return Some(last.value.clone());
+        }
+        let about = self.about_for(route, kid);
+        let (value, fresh_until) = self.sign(about, route, ring, issuer, now)?;
+        let (route, kid) = (route.name.clone(), kid.as_str().into());
+        *last = Some(Last { route, kid, value: value.clone(), fresh_until });
+        Some(value)
+    }
+
+    /// The same where another token of the session may have had it signed already.
+    fn sign(
+        &self,
+        about: String,
+        route: &Route,
+        ring: &KeyRing,
+        issuer: &str,
+        now: Timestamp,
+    ) -> Option<(HeaderValue, Timestamp)> {
         self.lease.signed(&about, now, self.expires_at, || {
             let expires_at = now.plus(IDENTITY_TTL).min(self.expires_at);
             let claims = IdentityClaims {
@@ -207,23 +246,30 @@ fn bearer(headers: &HeaderMap) -> Result<&str, BadToken> {
     if values.next().is_some() {
         return Err(BadToken::Malformed);
     }
-    let (scheme, token) =
-        value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(BadToken::Malformed)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(BadToken::Missing);
+    let (scheme, token) = value.as_bytes().split_at_checked(BEARER.len()).unwrap_or((value.as_bytes(), &[]));
+    if !scheme.eq_ignore_ascii_case(BEARER) {
+        let other = value.to_str().is_ok_and(|text| {
+            text.split_once(' ').is_some_and(|(scheme, _)| !scheme.eq_ignore_ascii_case("bearer"))
+        });
+        return Err(if other { BadToken::Missing } else { BadToken::Malformed });
     }
+    // All of it at once: nearly all tokens are plain.
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    if token.is_empty() || token.len() > MAX_TOKEN || !token.bytes().all(plain) {
+    if token.is_empty() || token.len() > MAX_TOKEN || !token.iter().fold(true, |all, b| all & plain(*b)) {
         return Err(BadToken::Malformed);
     }
-    Ok(token)
+    std::str::from_utf8(token).map_err(|_| BadToken::Malformed)
 }
 
 impl Edge {
     /// Who calls, where the route lets them.
-    pub(crate) async fn authorize(&self, route: &Route, headers: &HeaderMap) -> Result<Arc<Access>, Refusal> {
+    pub(crate) async fn authorize(
+        &self,
+        route: &Route,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Arc<Access>, Refusal> {
         let token = bearer(headers).map_err(Refusal::Token)?;
-        let now = self.app.clock.now();
         if route.store_away == StoreAway::Refuse && !self.leases.is_current() {
             return Err(Refusal::StoreAway);
         }
@@ -299,7 +345,10 @@ impl Edge {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use miid_protocol::Lifetime;
+
     use super::*;
+    use crate::keys::{KeyRow, ServerKeys};
     use crate::leases;
 
     /// A token that is over at `until`.
@@ -312,6 +361,7 @@ pub(crate) mod tests {
             cached_until: Timestamp::from_millis(until),
             stepped_up_at: None,
             scopes: vec!["orders:read".into()],
+            last: Mutex::default(),
             shown: Shown { subject: text.clone(), session: text.clone(), client: text.clone(), scope: text },
         })
     }
@@ -372,6 +422,37 @@ pub(crate) mod tests {
         }
         assert_eq!(at(None, Some(since)), Ok(None), "a time alone says nothing");
         assert_eq!(at(Some("other"), Some(since)), Ok(None));
+    }
+
+    #[test]
+    fn what_was_shown_last_is_not_shown_again_once_its_key_is_relieved_or_gone() {
+        let at = |s: i64| Timestamp::from_millis(s * 1000);
+        let issuer = miid_protocol::Issuer::parse("http://127.0.0.1:1").expect("issuer");
+        let control = |kids: &[(&str, i64)]| {
+            let row = |(kid, active): &(&str, i64)| KeyRow {
+                kid: (*kid).to_owned(),
+                created_at: at(0),
+                active_from: at(*active),
+                retired_at: None,
+            };
+            let keys = ServerKeys::new(zeroize::Zeroizing::new([1; 32]));
+            let ring = KeyRing::new(&keys, kids.iter().map(row).collect(), &issuer, Lifetime::from_secs(600));
+            Control { services: Default::default(), ring: Arc::new(ring) }
+        };
+        let (access, route) = (access(10_000_000), route(""));
+        let shown = |control: &Control, now| {
+            let value = access.identity(&route, control, issuer.as_str(), at(now)).expect("a key signs");
+            let head = value.to_str().expect("text").split('.').next().expect("a head").to_owned();
+            let head = miid_protocol::jws::decode(&head).expect("base64");
+            (String::from_utf8(head).expect("text"), value)
+        };
+        let (both, later) = (control(&[("a", 0), ("b", 102)]), control(&[("b", 102)]));
+        let (first, again) = (shown(&both, 100), shown(&both, 101));
+        assert!(first.0.contains("\"a\""), "{}", first.0);
+        assert_eq!(first, again, "it is signed once");
+        assert!(shown(&both, 102).0.contains("\"b\""), "the next key took over");
+        assert!(shown(&both, 101).0.contains("\"a\""), "only a clock that is set back makes it so");
+        assert!(shown(&later, 102).0.contains("\"b\""), "its key is gone");
     }
 
     #[test]

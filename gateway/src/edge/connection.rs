@@ -20,12 +20,11 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::caller::{Caller, Pace, Seat};
-use super::gate::{Gate, Talk};
+use super::gate::{Gate, HEAD_TIMEOUT, Talk};
 use super::head::MAX_HEAD;
+use super::rarely::Rarely;
 use super::{Edge, refusal};
 
-/// For a request's head, and so between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// What HTTP/2 begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Requests at once on one connection of HTTP/2.
@@ -57,12 +56,12 @@ pub(crate) async fn serve(
         Some(Ok(Ok(http2))) => http2,
         _ => return,
     };
-    let peer = peer.ip().to_canonical();
+    let origin = edge.origin(peer.ip().to_canonical());
     if http2 {
         let service = service_fn(move |request| {
-            let edge = edge.clone();
+            let (edge, origin) = (edge.clone(), origin.clone());
             async move {
-                let answer = edge.answer(request, peer, None).await;
+                let answer = edge.answer(request, &origin, None).await;
                 if let Some(caller) = Caller::current() {
                     caller.handed_on();
                 }
@@ -86,8 +85,8 @@ pub(crate) async fn serve(
         let idle = tokio::select! {
             biased;
             _ = &mut connection => return,
-            () = stop.cancelled() => false,
-            () = streams.idle(IDLE) => true,
+            () = Rarely::new(stop.cancelled()) => false,
+            () = Rarely::new(streams.idle(IDLE)) => true,
         };
         connection.as_mut().graceful_shutdown();
         if idle {
@@ -99,17 +98,18 @@ pub(crate) async fn serve(
         let talk = Talk::default();
         let gate = Gate::new(socket, first, talk.clone(), refusal::raw);
         let service = service_fn(move |request| {
-            let (edge, talk) = (edge.clone(), talk.clone());
-            async move { Ok::<_, Infallible>(edge.answer(request, peer, Some(talk)).await) }
+            let (edge, origin, talk) = (edge.clone(), origin.clone(), talk.clone());
+            async move { Ok::<_, Infallible>(edge.answer(request, &origin, Some(talk)).await) }
         });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD + 8192);
+        // The gate knows when a head is late.
+        builder.header_read_timeout(None).max_buf_size(MAX_HEAD + 8192);
         let served = async move {
             let mut connection = pin!(builder.serve_connection(TokioIo::new(gate), service).with_upgrades());
             tokio::select! {
                 biased;
                 _ = &mut connection => return,
-                () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+                () = Rarely::new(stop.cancelled()) => connection.as_mut().graceful_shutdown(),
             }
             let _ = connection.await;
         };

@@ -1,9 +1,9 @@
 //! One request on its way: to which upstream, over which connection, again or not, and its answer.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
@@ -19,7 +19,9 @@ use super::gate::Talk;
 use super::head::Wrong;
 use super::headers::drop_hop_by_hop;
 use super::interim::Interim;
+use super::kept::Kept;
 use super::pool::{self, ConnectError, Link};
+use super::rarely::{Alarm, Rarely};
 use super::refusal::{BadToken, Refusal};
 use super::request_body::{BadBody, Fate, RequestBody};
 use super::response_body::{Bounds, Broken, Endless, LONG, ResponseBody};
@@ -37,13 +39,15 @@ pub(crate) struct Outgoing<'r> {
     /// Where interim answers go, where they can be passed on.
     pub(crate) interim: Option<Talk>,
     /// When this instance stops.
-    pub(crate) stopping: CancellationToken,
+    pub(crate) stopping: &'r CancellationToken,
 }
 
 /// Why one attempt gave no answer, and whether there may be another.
 enum Failed {
     /// Nothing of it was sent: here it is again.
     Unsent(Box<Request<RequestBody>>, Refusal),
+    /// The connection had been idle, and was closed before anything was sent: here it is again.
+    Closed(Box<Request<RequestBody>>),
     /// It was sent over a connection that had been idle, which then closed without a word.
     Stale,
     /// There will be no answer.
@@ -72,8 +76,7 @@ impl Outgoing<'_> {
         }
         let target = uri(route.protocol, target, &host)?;
         // Only where sending it again does no harm and nothing of it is gone is a copy kept.
-        let again =
-            (bodiless && is_idempotent(&method)).then(|| (method.clone(), target.clone(), headers.clone()));
+        let again = (bodiless && is_idempotent(&method)).then(|| Kept::of(&method, &target, &headers));
         let request = |method: Method, target: Uri, headers, body| {
             let mut request = Request::new(body);
             *request.method_mut() = method;
@@ -87,13 +90,14 @@ impl Outgoing<'_> {
         };
         let mut request_now = request(method, target, headers, sent);
         let mut tried: Vec<usize> = Vec::new();
-        // The upstream that is asked once more, over a new connection.
+        // The upstream that is asked once more, over another connection.
         let (mut fresh, mut same) = (false, None);
+        let mut since = begun;
         loop {
             let next = same.take().or_else(|| route.choose(&tried));
             let Some((chosen, upstream)) = next else { return Err(Refusal::NoUpstream) };
             let access_now = access.as_ref().map(|(access, _)| &**access);
-            let patience = Patience::new(route, begun, access_now, &fate);
+            let patience = Patience::new(route, begun, since, access_now, &fate);
             let (failed, well) = match attempt(route, upstream, request_now, patience, fresh).await {
                 Ok((mut response, link)) => {
                     route.metrics().upstream.record(begun.elapsed().as_secs_f64());
@@ -118,12 +122,19 @@ impl Outgoing<'_> {
                     BadBody::Broken => Refusal::Ambiguous("the body broke off, or is not well-formed"),
                 });
             }
+            since = Instant::now();
             let again_now = again.as_ref().filter(|_| (tried.len() as u32) < route.retries + 1);
             request_now = match (failed, again_now) {
+                // There is one idle connection less.
+                (Failed::Closed(request), _) => {
+                    same = Some((chosen, upstream));
+                    *request
+                }
                 // An old connection says nothing about the upstream: once more, over a new one.
-                (Failed::Stale, Some((method, target, headers))) if !fresh => {
+                (Failed::Stale, Some(kept)) if !fresh => {
                     (fresh, same) = (true, Some((chosen, upstream)));
-                    request(method.clone(), target.clone(), headers.clone(), RequestBody::none())
+                    let (method, target, headers) = kept.again();
+                    request(method, target, headers, RequestBody::none())
                 }
                 (Failed::Stale, _) => {
                     well.failed();
@@ -152,39 +163,39 @@ async fn attempt(
     route: &Route,
     upstream: &Upstream,
     request: Request<RequestBody>,
-    patience: Patience<'_>,
+    mut patience: Patience<'_>,
     fresh: bool,
 ) -> Result<(Response<Incoming>, Option<Link>), Failed> {
     if route.protocol == Protocol::H2c {
         return attempt_shared(route, upstream, request, patience).await;
     }
-    let idle = if fresh { None } else { Link::idle(upstream) };
+    let idle = if fresh { None } else { Link::idle(upstream, patience.since) };
     let mut link = match idle {
         Some(link) => Some(link),
         None => match Link::open(upstream, route.timeouts.connect).await {
-            Ok(link) => Some(link),
+            Ok(link) => {
+                patience.since = Instant::now();
+                Some(link)
+            }
             Err(error) => return Err(Failed::Unsent(Box::new(request), unreachable(upstream, &error))),
         },
     };
-    let Some(Link { sender, used, .. }) = &mut link else { return Err(Failed::Lost(Refusal::BadGateway)) };
-    let used = *used;
+    let Some(Link { sender, used, alarm, .. }) = &mut link else {
+        return Err(Failed::Lost(Refusal::BadGateway));
+    };
+    let (used, mut alarm) = (*used, std::mem::take(alarm));
     let mut answer = pin!(sender.try_send_request(request));
-    let answered = patience
-        .wait(poll_fn(|cx| {
-            if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
-                return Poll::Ready(answered);
-            }
-            if let Some(open) = &mut link
-                && open.connection.as_mut().poll(cx).is_ready()
-            {
-                link = None;
-            }
-            answer.as_mut().poll(cx)
-        }))
-        .await;
+    let answered =
+        patience.wait(&mut alarm, |cx| Link::poll(&mut link, cx, |cx| answer.as_mut().poll(cx))).await;
+    if let Some(link) = &mut link {
+        link.alarm = alarm;
+    }
     match answered {
         Ok(Ok(response)) => Ok((response, link)),
-        Ok(Err(error)) => Err(failed(upstream, error, used)),
+        Ok(Err(error)) => Err(match failed(upstream, error, used) {
+            Failed::Unsent(request, _) if used => Failed::Closed(request),
+            failed => failed,
+        }),
         Err(refusal) => Err(Failed::Lost(refusal)),
     }
 }
@@ -194,19 +205,23 @@ async fn attempt_shared(
     route: &Route,
     upstream: &Upstream,
     request: Request<RequestBody>,
-    patience: Patience<'_>,
+    mut patience: Patience<'_>,
 ) -> Result<(Response<Incoming>, Option<Link>), Failed> {
     let (mut sender, used) = match pool::shared(upstream, route.timeouts.connect).await {
         Ok((shared, used)) => (shared.sender, used),
         Err(error) => return Err(Failed::Unsent(Box::new(request), unreachable(upstream, &error))),
     };
     // Ready once the other side takes one more stream, which it may never do.
-    match patience.wait(sender.ready()).await {
+    let mut alarm = Alarm::default();
+    patience.since = Instant::now();
+    match patience.wait(&mut alarm, |cx| sender.poll_ready(cx)).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return Err(Failed::Unsent(Box::new(request), Refusal::NoUpstream)),
         Err(refusal) => return Err(Failed::Lost(refusal)),
     }
-    match patience.wait(sender.try_send_request(request)).await {
+    patience.since = Instant::now();
+    let mut answer = pin!(sender.try_send_request(request));
+    match patience.wait(&mut alarm, |cx| answer.as_mut().poll(cx)).await {
         Ok(Ok(response)) => Ok((response, None)),
         Ok(Err(error)) => Err(failed(upstream, error, used)),
         Err(refusal) => Err(Failed::Lost(refusal)),
@@ -219,7 +234,7 @@ pub(crate) fn bounds(
     route: &Route,
     begun: Instant,
     access: Option<(Arc<Access>, Instant)>,
-    stopping: CancellationToken,
+    stopping: &CancellationToken,
 ) -> Bounds {
     let until = access.as_ref().map(|(_, until)| *until);
     Bounds {
@@ -227,7 +242,7 @@ pub(crate) fn bounds(
         idle: route.timeouts.idle,
         deadline: route.timeouts.total.map(|total| begun + total),
         access: access.map(|(access, _)| access),
-        endless: goes_on(response).then(|| Endless { until, stopping }),
+        endless: goes_on(response).then(|| Endless { until, stopping: stopping.clone() }),
     }
 }
 
@@ -298,6 +313,7 @@ fn is_idempotent(method: &Method) -> bool {
 #[derive(Clone, Copy)]
 pub(crate) struct Patience<'f> {
     begun: Instant,
+    since: Instant,
     first_byte: Duration,
     deadline: Option<Instant>,
     access: Option<&'f Access>,
@@ -305,41 +321,59 @@ pub(crate) struct Patience<'f> {
 }
 
 impl<'f> Patience<'f> {
-    pub(crate) fn new(route: &Route, begun: Instant, access: Option<&'f Access>, fate: &'f Fate) -> Self {
+    /// For a request that came when it was `begun`; its answer is waited for `since` it was sent on.
+    pub(crate) fn new(
+        route: &Route,
+        begun: Instant,
+        since: Instant,
+        access: Option<&'f Access>,
+        fate: &'f Fate,
+    ) -> Self {
         let deadline = route.timeouts.total.map(|total| begun + total);
-        Self { begun, first_byte: route.timeouts.first_byte, deadline, access, fate }
+        Self { begun, since, first_byte: route.timeouts.first_byte, deadline, access, fate }
     }
 
-    pub(crate) async fn wait<T>(self, answer: impl Future<Output = T>) -> Result<T, Refusal> {
-        let mut answer = pin!(answer);
-        let (mut now, long) = (Instant::now(), self.begun + LONG);
-        let (mut pieces, mut last) = (self.fate.pieces(), now);
-        loop {
-            let by = last + self.first_byte;
-            let by = self.deadline.map_or(by, |deadline| by.min(deadline));
-            // Before that nobody asks about the session: nearly all answers need one timer, and that alone.
-            let closing = self.access.filter(|_| now >= long).map(|access| access.lease.closing());
-            let look = if self.access.is_some() && now < long { by.min(long) } else { by };
-            let ended = async {
-                match closing {
-                    Some(closing) => closing.cancelled().await,
-                    None => std::future::pending().await,
+    pub(crate) async fn wait<T>(
+        self,
+        alarm: &mut Alarm,
+        mut answer: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, Refusal> {
+        let long = self.begun + LONG;
+        let (mut pieces, mut last) = (self.fate.pieces(), self.since);
+        let mut closing = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = answer(cx) {
+                return Poll::Ready(Ok(answer));
+            }
+            loop {
+                let by = last + self.first_byte;
+                let by = self.deadline.map_or(by, |deadline| by.min(deadline));
+                // Before that nobody asks about the session: nearly all answers need one timer, and that alone.
+                let look = match (self.access, &mut closing) {
+                    (Some(access), Some(closing)) => {
+                        let closing: &mut Rarely<_> = closing;
+                        if Pin::new(closing).poll(cx).is_ready() {
+                            return Poll::Ready(Err(access.ended()));
+                        }
+                        by
+                    }
+                    (Some(_), None) => by.min(long),
+                    (None, _) => by,
+                };
+                ready!(alarm.poll(look, cx));
+                let now = Instant::now();
+                if pieces != self.fate.pieces() {
+                    (pieces, last) = (self.fate.pieces(), now);
                 }
-            };
-            tokio::select! {
-                biased;
-                answer = answer.as_mut() => return Ok(answer),
-                () = ended => return Err(self.access.map_or(Refusal::Timeout, Access::ended)),
-                () = tokio::time::sleep_until(look) => {}
+                if now >= last + self.first_byte || self.deadline.is_some_and(|deadline| now >= deadline) {
+                    return Poll::Ready(Err(Refusal::Timeout));
+                }
+                if let Some(access) = self.access.filter(|_| now >= long && closing.is_none()) {
+                    closing = Some(Rarely::new(access.lease.closing().cancelled_owned()));
+                }
             }
-            now = Instant::now();
-            if pieces != self.fate.pieces() {
-                (pieces, last) = (self.fate.pieces(), now);
-            }
-            if now >= last + self.first_byte || self.deadline.is_some_and(|deadline| now >= deadline) {
-                return Err(Refusal::Timeout);
-            }
-        }
+        })
+        .await
     }
 }
 

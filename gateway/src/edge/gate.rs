@@ -14,13 +14,16 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
 
 use super::head::{self, Framing, MAX_HEAD, Wrong};
 use super::interim::Interim;
-use super::socket;
+use super::rarely::Alarm;
+use super::socket::Socket;
 
+/// For a request's head, and so between two requests.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Read at once.
 const READ: usize = 16 * 1024;
 /// Longest line of a chunk or trailer.
@@ -100,6 +103,10 @@ impl Talk {
 
     fn all_answered(&self, passed: u64, waker: &Waker) -> bool {
         self.listen(waker);
+        self.is_answered(passed)
+    }
+
+    fn is_answered(&self, passed: u64) -> bool {
         self.0.answered.load(Ordering::Acquire) >= passed
     }
 }
@@ -127,7 +134,7 @@ enum Phase {
 
 /// The socket.
 pub(crate) struct Gate {
-    socket: TcpStream,
+    socket: Socket,
     input: BytesMut,
     /// So many bytes of the input are right.
     ready: usize,
@@ -139,6 +146,9 @@ pub(crate) struct Gate {
     talk: Talk,
     /// Heads let through.
     passed: u64,
+    /// Since when a head is waited for, and nothing else.
+    waiting: Option<Instant>,
+    late: Alarm,
     refusal: Option<(Vec<u8>, usize)>,
     /// Whether all that was written was whole answers, so that an interim one may stand next.
     between: bool,
@@ -154,7 +164,7 @@ impl Gate {
     /// Around a socket, of which `input` was read already. `render` makes the answer to what is wrong.
     pub(crate) fn new(socket: TcpStream, input: BytesMut, talk: Talk, render: fn(Wrong) -> Vec<u8>) -> Self {
         let mut gate = Self {
-            socket,
+            socket: Socket::new(socket),
             input,
             ready: 0,
             scanned: 0,
@@ -162,6 +172,8 @@ impl Gate {
             phase: Phase::Head,
             talk,
             passed: 0,
+            waiting: None,
+            late: Alarm::default(),
             refusal: None,
             between: true,
             interim: Bytes::new(),
@@ -217,6 +229,7 @@ impl Gate {
                             Framing::Chunked => Phase::ChunkSize,
                         };
                         self.passed += 1;
+                        self.waiting = None;
                         self.pass_to(end, next);
                     }
                 }
@@ -277,11 +290,11 @@ impl Gate {
 
     fn find_head_end(&mut self) -> Option<usize> {
         let from = self.ready + self.scanned.saturating_sub(3);
-        let found = self.input[from..].windows(4).position(|four| four == b"\r\n\r\n");
+        let found = head::end(&self.input, from);
         if found.is_none() {
             self.scanned = self.input.len() - self.ready;
         }
-        found.map(|at| from + at + 4)
+        found
     }
 
     /// A head whose lines end in LF alone never ends in our eyes: it is found out early. What was `seen` has none.
@@ -297,6 +310,20 @@ impl Gate {
         if !begun {
             self.refusal = Some(((self.render)(wrong), 0));
         }
+    }
+
+    /// Whether a head is late. Nobody waits for one while a request is answered.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.phase != Phase::Head {
+            return Poll::Pending;
+        }
+        let since = match self.waiting {
+            Some(since) => since,
+            None if self.talk.is_answered(self.passed) => *self.waiting.insert(Instant::now()),
+            None => return Poll::Pending,
+        };
+        ready!(self.late.poll(since + HEAD_TIMEOUT, cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -358,10 +385,11 @@ impl AsyncRead for Gate {
                 },
                 _ => {}
             }
-            if ready!(this.poll_fill(cx))? == 0 {
-                return Poll::Ready(Ok(()));
+            match this.poll_fill(cx) {
+                Poll::Ready(Ok(1..)) => this.scan(),
+                Poll::Ready(ended) => return Poll::Ready(ended.map(drop)),
+                Poll::Pending => return this.poll_late(cx),
             }
-            this.scan();
         }
     }
 }
@@ -440,7 +468,7 @@ impl AsyncWrite for Gate {
             ready!(self.poll_interim(cx, false))?;
         }
         self.between = false;
-        let written = socket::write(&mut self.socket, cx, bufs);
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
         self.watch(cx, written)
     }
 
@@ -473,7 +501,9 @@ impl AsyncWrite for Gate {
             ready!(watched)?;
         }
         if this.lingers.is_none() {
-            ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
+            // What waits is written first, which may take as long as writing ever may.
+            let ended = Pin::new(&mut this.socket).poll_shutdown(cx);
+            ready!(this.watch(cx, ended))?;
             if matches!(this.phase, Phase::Head | Phase::Undecided | Phase::Raw) {
                 return Poll::Ready(Ok(()));
             }

@@ -5,10 +5,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, TE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::access::Access;
@@ -29,15 +26,21 @@ static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto"
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Where a request came from, as far as anybody is believed.
+/// Where the requests of a connection come from, as far as anybody is believed.
+#[derive(Clone)]
 pub(crate) struct Origin {
-    /// The connection's other end.
-    pub(crate) peer: IpAddr,
+    /// The connection's other end, as a header says it.
+    peer: HeaderValue,
     /// Whether that is one of our own proxies.
-    pub(crate) trusted: bool,
+    trusted: bool,
+}
+
+impl Origin {
+    pub(crate) fn new(peer: IpAddr, trusted: bool) -> Self {
+        let text = HeaderValue::from_str(&peer.to_string());
+        Self { peer: text.unwrap_or_else(|_| HeaderValue::from_static("unknown")), trusted }
+    }
 }
 
 /// Whether a name is ours to write, or a proxy's, however it is spelt: servers turn other characters into
@@ -74,35 +77,42 @@ fn is_ours(name: &str) -> bool {
         .any(is)
 }
 
+/// Whether a field is for one connection only.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+    )
+}
+
 /// Drops fields that are for one connection only (RFC 9110, section 7.6.1), and what `Connection` names.
 pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
+    drop_fields(headers, is_hop_by_hop);
+}
+
+/// Drops fields by their names, and what `Connection` names where that is one of them.
+fn drop_fields(headers: &mut HeaderMap, ends: impl Fn(&str) -> bool) {
+    let mut gone: Vec<HeaderName> = headers.keys().filter(|name| ends(name.as_str())).cloned().collect();
+    if gone.contains(&CONNECTION) {
+        let named = headers
             .get_all(CONNECTION)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
             // Nobody takes these away by calling them names.
-            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
-            .collect();
-        headers.remove(CONNECTION);
-        for name in named {
-            headers.remove(name);
-        }
+            .filter(|name| *name != HOST && *name != CONTENT_LENGTH);
+        gone.extend(named);
     }
-    for name in [
-        &KEEP_ALIVE,
-        &PROXY_CONNECTION,
-        &TE,
-        &TRANSFER_ENCODING,
-        &UPGRADE,
-        &PROXY_AUTHENTICATE,
-        &PROXY_AUTHORIZATION,
-    ] {
-        if headers.contains_key(name) {
-            headers.remove(name);
-        }
+    for name in gone {
+        headers.remove(name);
     }
 }
 
@@ -117,24 +127,21 @@ pub(crate) fn to_upstream(
     host: &HeaderValue,
     access: Option<(&Access, HeaderValue)>,
     request_id: &RequestId,
-    trace: &Trace,
+    trace: Trace,
 ) {
     let believed = origin.trusted.then(|| Believed::of(headers));
     let takes_trailers = headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    drop_hop_by_hop(headers);
-    let ours: Vec<HeaderName> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
-    for name in ours {
-        headers.remove(name);
-    }
-    // We say `100 Continue` ourselves, as soon as the body is wanted.
-    headers.remove(EXPECT);
-    // The body's trailers are left out.
-    headers.remove(TRAILER);
+    drop_fields(headers, |name| {
+        is_hop_by_hop(name)
+            || is_ours(name)
+            // We say `100 Continue` ourselves, as soon as the body is wanted.
+            || name == "expect"
+            // The body's trailers are left out.
+            || name == "trailer"
+            || (name == "authorization" && !route.pass_authorization)
+    });
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    if !route.pass_authorization {
-        headers.remove(AUTHORIZATION);
     }
     join_cookies(headers);
     // A body without a length of its own is sent in chunks; a GET with neither has none.
@@ -149,7 +156,7 @@ pub(crate) fn to_upstream(
         forwarded_by_standard(headers);
     }
     headers.insert(REQUEST_ID.clone(), request_id.value());
-    headers.insert(TRACEPARENT.clone(), trace.value());
+    headers.insert(TRACEPARENT.clone(), trace.into_value());
     if let Some((access, identity)) = access {
         headers.insert(IDENTITY.clone(), identity);
         headers.insert(SUBJECT.clone(), access.shown.subject.clone());
@@ -178,18 +185,18 @@ impl Believed {
 /// `X-Forwarded-*` as our proxies and we know it. `Forwarded` from outside says nothing that those do not, and is
 /// dropped, also where one of our proxies sends it: they are believed in one language.
 fn forwarded(headers: &mut HeaderMap, origin: &Origin, believed: Option<Believed>, host: &HeaderValue) {
-    let (mut path, proto, outer) =
+    let (path, proto, outer) =
         believed.map_or_else(Default::default, |believed| (believed.path, believed.proto, believed.host));
-    if !path.is_empty() {
-        path.push_str(", ");
-    }
-    let _ = write!(path, "{}", origin.peer);
-    if let Ok(path) = HeaderValue::from_str(&path) {
+    let peer = origin.peer.clone();
+    let path = match path.is_empty() {
+        true => Ok(peer),
+        false => HeaderValue::from_str(&format!("{path}, {}", peer.to_str().unwrap_or_default())),
+    };
+    if let Ok(path) = path {
         headers.insert(FORWARDED_FOR.clone(), path);
     }
     headers.insert(FORWARDED_PROTO.clone(), proto.unwrap_or(HeaderValue::from_static("http")));
     headers.insert(FORWARDED_HOST.clone(), outer.unwrap_or_else(|| host.clone()));
-    headers.remove(FORWARDED);
 }
 
 /// The same in the standard's words (RFC 7239), for upstreams that read those: a node for each that
@@ -359,8 +366,9 @@ mod tests {
             headers.append(&FORWARDED_FOR, HeaderValue::from_static("203.0.113.9"));
             headers.append(&FORWARDED_PROTO, HeaderValue::from_static("https"));
             headers.append(FORWARDED, HeaderValue::from_static("for=203.0.113.9"));
-            let origin = Origin { peer, trusted };
+            let origin = Origin::new(peer, trusted);
             let believed = trusted.then(|| Believed::of(&headers));
+            drop_fields(&mut headers, is_ours);
             forwarded(&mut headers, &origin, believed, &host);
             assert!(!headers.contains_key(FORWARDED));
             forwarded_by_standard(&mut headers);

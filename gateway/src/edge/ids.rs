@@ -60,8 +60,8 @@ impl Trace {
         Self(header(&text))
     }
 
-    pub(crate) fn value(&self) -> HeaderValue {
-        self.0.clone()
+    pub(crate) fn into_value(self) -> HeaderValue {
+        self.0
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
         let of = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert("traceparent", HeaderValue::from_static(value));
-            Trace::of(&headers).value().to_str().expect("text").to_owned()
+            Trace::of(&headers).into_value().to_str().expect("text").to_owned()
         };
         let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let next = of(given);

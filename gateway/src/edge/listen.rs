@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::caller::Seat;
-use super::{Edge, connection, pool, upstream};
+use super::rarely::Rarely;
+use super::{Edge, connection, pool, socket, upstream};
 
 /// How often a worker closes connections that idle.
 const TIDY_POOL: Duration = Duration::from_secs(10);
@@ -97,6 +98,7 @@ fn work(
         Err(error) => return tracing::error!(%error, "a worker of the edge could not start"),
     };
     runtime.block_on(async move {
+        tokio::spawn(socket::write_on());
         let open = TaskTracker::new();
         let now = CancellationToken::new();
         let mut tidy = tokio::time::interval(TIDY_POOL);
@@ -111,7 +113,7 @@ fn work(
                         tokio::select! {
                             biased;
                             () = connection::serve(edge, socket, peer, stop, seat) => {}
-                            () = now.cancelled() => {}
+                            () = Rarely::new(now.cancelled()) => {}
                         }
                     });
                 }

@@ -29,10 +29,12 @@ mod head;
 mod headers;
 mod ids;
 mod interim;
+mod kept;
 mod listen;
 mod metrics;
 mod path;
 mod pool;
+mod rarely;
 mod refusal;
 mod request_body;
 mod response_body;
@@ -45,7 +47,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::{CONNECTION, HOST};
 use http::uri::PathAndQuery;
@@ -54,6 +56,7 @@ use hyper::body::{Body as _, Incoming};
 use miid_protocol::{ClientId, SessionId, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::App;
@@ -92,8 +95,10 @@ pub struct Edge {
 }
 
 /// What is known of a request when it is answered.
-#[derive(Default)]
 struct Noted {
+    /// When it came, by both clocks.
+    at: Timestamp,
+    begun: Instant,
     route: Option<Arc<Route>>,
     access: Option<Arc<Access>>,
 }
@@ -193,22 +198,26 @@ impl Edge {
         }
     }
 
+    /// Where the requests of a connection come from.
+    fn origin(&self, peer: IpAddr) -> Origin {
+        Origin::new(peer, self.app.settings.trusted_proxies.contains(&peer))
+    }
+
     /// The answer to a request, whatever it is.
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        peer: IpAddr,
+        origin: &Origin,
         talk: Option<Talk>,
     ) -> Response<ResponseBody> {
-        let (begun, at) = (Instant::now(), self.app.clock.now());
         let request_id = RequestId::of(request.headers());
         let method = request.method().clone();
-        let mut noted = Noted::default();
+        let mut noted = Noted { at: self.app.clock.now(), begun: Instant::now(), route: None, access: None };
         let table = self.table();
         let answering = talk.as_ref().map(Talk::answering);
         let unread = talk.is_some() && !request.body().is_end_stream();
         let interim = talk.clone();
-        let answered = self.let_through(request, peer, talk, &request_id, &table, &mut noted, at).await;
+        let answered = self.let_through(request, origin, talk, &request_id, &table, &mut noted).await;
         if let Some(interim) = interim {
             interim.interim().end();
         }
@@ -231,14 +240,14 @@ impl Edge {
         response.body_mut().answering = answering;
         if table.access_log {
             self.log.add(&Line {
-                at,
+                at: noted.at,
                 request_id: &request_id,
                 subject: noted.access.as_ref().map_or("-", |access| access.subject()),
                 route: noted.route.as_ref().map_or("-", |route| &route.name),
                 method: &method,
                 status: response.status(),
                 verdict,
-                took: begun.elapsed(),
+                took: noted.begun.elapsed(),
             });
         }
         response
@@ -249,12 +258,11 @@ impl Edge {
     async fn let_through(
         &self,
         mut request: Request<Incoming>,
-        peer: IpAddr,
+        origin: &Origin,
         talk: Option<Talk>,
         request_id: &RequestId,
         table: &Table,
         noted: &mut Noted,
-        now: Timestamp,
     ) -> Result<Response<ResponseBody>, Refusal> {
         // HTTP/1.0 knows of no answer before the answer.
         let interim = talk.clone().filter(|_| request.version() == Version::HTTP_11);
@@ -282,30 +290,29 @@ impl Edge {
         }
         let mut shown = None;
         if route.kind != route::Kind::Public {
-            let access = self.authorize(&route, request.headers()).await?;
+            let access = self.authorize(&route, request.headers(), noted.at).await?;
             noted.access = Some(access.clone());
-            let control = self.app.control();
-            let identity = access.identity(&route, &control.ring, self.app.issuer.as_str(), now);
+            let identity = access.identity(&route, &self.app.control(), self.app.issuer.as_str(), noted.at);
             // Without a signing key nobody can be told who calls.
             shown = Some((access, identity.ok_or(Refusal::StoreAway)?));
         }
-        let origin = Origin { peer, trusted: self.app.settings.trusted_proxies.contains(&peer) };
         let trace = Trace::of(request.headers());
         let asked = asked.map(|asked| (hyper::upgrade::on(&mut request), asked));
         let (mut parts, body) = request.into_parts();
+        let (access, identity) = shown.unzip();
         headers::to_upstream(
             &mut parts.headers,
             &parts.method,
             &route,
-            &origin,
+            origin,
             &host,
-            shown.as_ref().map(|(access, identity)| (&**access, identity.clone())),
+            access.as_deref().zip(identity),
             request_id,
-            &trace,
+            trace,
         );
-        let access = shown.map(|(access, _)| {
-            let left = access.expires_at.millis().saturating_sub(now.millis()).max(0).unsigned_abs();
-            (access, tokio::time::Instant::now() + Duration::from_millis(left))
+        let access = access.map(|access: Arc<Access>| {
+            let left = access.expires_at.millis().saturating_sub(noted.at.millis()).max(0).unsigned_abs();
+            (access, noted.begun + Duration::from_millis(left))
         });
         let outgoing = Outgoing {
             route: &route,
@@ -316,7 +323,7 @@ impl Edge {
             body,
             access,
             interim,
-            stopping: self.stopping.clone(),
+            stopping: &self.stopping,
         };
         match asked {
             Some((caller, asked)) => outgoing.tunnel(caller, asked).await,

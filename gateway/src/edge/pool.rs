@@ -1,13 +1,13 @@
 //! Connections to upstreams. Each worker keeps its own: a connection is driven by the request that uses it, in
 //! the same task, so that forwarding wakes nobody else; idle ones wait here with nobody looking after them, and
-//! are looked at when they are taken.
+//! are found closed when they are used.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::rarely::{Alarm, Driver};
 use super::request_body::RequestBody;
 use super::route::Upstream;
 use super::socket::Socket;
@@ -30,7 +31,10 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// A connection of HTTP/1 and what speaks over it.
 pub(crate) struct Link {
     pub(crate) sender: http1::SendRequest<RequestBody>,
-    pub(crate) connection: Pin<Box<http1::Connection<TokioIo<Socket>, RequestBody>>>,
+    connection: Pin<Box<http1::Connection<TokioIo<Socket>, RequestBody>>>,
+    driver: Driver,
+    /// For whatever is waited for over it.
+    pub(crate) alarm: Alarm,
     address: Arc<str>,
     /// Whether a request went over it before: only then may it be found closed by surprise.
     pub(crate) used: bool,
@@ -81,12 +85,12 @@ pub(crate) enum ConnectError {
 }
 
 impl Link {
-    /// An idle connection that is still open, as far as can be seen.
-    pub(crate) fn idle(upstream: &Upstream) -> Option<Self> {
+    /// An idle connection. Whether it is still open is seen when it is used.
+    pub(crate) fn idle(upstream: &Upstream, now: Instant) -> Option<Self> {
         POOL.with_borrow_mut(|pool| {
             let idle = pool.idle.get_mut(&upstream.address)?;
             while let Some(Idle { mut link, since }) = idle.pop() {
-                if since.elapsed() < IDLE && link.is_open() {
+                if now.duration_since(since) < IDLE && !link.sender.is_closed() {
                     link.used = true;
                     return Some(link);
                 }
@@ -98,8 +102,15 @@ impl Link {
     /// A new connection.
     pub(crate) async fn open(upstream: &Upstream, within: Duration) -> Result<Self, ConnectError> {
         let socket = connect(upstream, within).await?;
-        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(Socket(socket))).await?;
-        Ok(Self { sender, connection: Box::pin(connection), address: upstream.address.clone(), used: false })
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(Socket::new(socket))).await?;
+        Ok(Self {
+            sender,
+            connection: Box::pin(connection),
+            driver: Driver::default(),
+            alarm: Alarm::default(),
+            address: upstream.address.clone(),
+            used: false,
+        })
     }
 
     /// A new connection that may become something else, driven by a task of its own.
@@ -113,6 +124,22 @@ impl Link {
         Ok(sender)
     }
 
+    /// Polls what comes over a connection, and drives that for it; by itself where the connection is over.
+    pub(crate) fn poll<T>(
+        link: &mut Option<Self>,
+        cx: &mut Context<'_>,
+        mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if let Some(Self { driver, connection, .. }) = link {
+            let drive = |cx: &mut Context<'_>| connection.as_mut().poll(cx).map(drop);
+            if let Some(polled) = driver.poll(cx, drive, &mut wanted) {
+                return polled;
+            }
+            *link = None;
+        }
+        wanted(cx)
+    }
+
     /// Gives it what it can do now; false where it came to its end.
     fn is_open(&mut self) -> bool {
         let polled = self.connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -121,6 +148,10 @@ impl Link {
 
     /// After a message whose both bodies are over: back to the others.
     pub(crate) fn give_back(mut self) {
+        // Nearly always.
+        if self.sender.is_ready() {
+            return self.put();
+        }
         if !self.is_open() {
             return;
         }
@@ -143,6 +174,7 @@ impl Link {
     }
 
     fn put(self) {
+        self.driver.rest();
         POOL.with_borrow_mut(|pool| {
             let idle = pool.idle.entry(self.address.clone()).or_default();
             if idle.len() >= MAX_IDLE {

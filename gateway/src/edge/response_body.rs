@@ -258,16 +258,8 @@ impl Theirs {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
-        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if polled.is_pending()
-            && let Some(link) = &mut self.link
-        {
-            // What the connection reads now is for this body.
-            if link.connection.as_mut().poll(cx).is_ready() {
-                self.link = None;
-            }
-            polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        }
+        let incoming = &mut self.incoming;
+        let polled = Link::poll(&mut self.link, cx, |cx| Pin::new(&mut *incoming).poll_frame(cx));
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting = None;

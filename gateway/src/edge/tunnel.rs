@@ -3,6 +3,8 @@
 //! `CONNECT`, RFC 8441), and so does the edge of an upstream, whichever it speaks: what differs is only how it
 //! begins.
 
+use std::future::Future as _;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ use super::gate::Talk;
 use super::head::{self, Wrong};
 use super::headers::drop_hop_by_hop;
 use super::pool::{self, ConnectError, Link};
+use super::rarely::Alarm;
 use super::refusal::Refusal;
 use super::request_body::{Fate, RequestBody};
 use super::response_body::{Endless, ResponseBody};
@@ -135,7 +138,7 @@ impl Outgoing<'_> {
                 *response.version_mut() = Version::HTTP_2;
             }
         }
-        let joined = join(caller, behind, self.access, route.timeouts.idle, self.stopping);
+        let joined = join(caller, behind, self.access, route.timeouts.idle, self.stopping.clone());
         tokio::spawn(async move {
             joined.await;
             drop((own, another));
@@ -166,8 +169,9 @@ impl Outgoing<'_> {
                 }
             };
             let request = self.request(route.protocol, key)?;
-            let patience = Patience::new(route, begun, access.as_deref(), &fate);
-            return match patience.wait(sender.send(request)).await {
+            let patience = Patience::new(route, begun, Instant::now(), access.as_deref(), &fate);
+            let mut answer = pin!(sender.send(request));
+            return match patience.wait(&mut Alarm::default(), |cx| answer.as_mut().poll(cx)).await {
                 Ok(Ok(response)) => Ok((response, upstream)),
                 Ok(Err(_)) => {
                     upstream.well.failed();

@@ -1,17 +1,83 @@
 //! A public key that many signatures are checked against. The same equation as `verify_strict` of ed25519-dalek,
-//! with a table of the key's multiples that is made once, as there is one for the base point.
+//! with tables of the multiples of the key and of the base point that are made once. What is computed here is public,
+//! signature and all, so the time it takes may tell what it was: unlike the library's tables, which are for secrets.
 
-use curve25519_dalek::constants::ED25519_BASEPOINT_TABLE;
-use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsBasepointTable};
+use std::sync::LazyLock;
+
+use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::{BasepointTable as _, IsIdentity as _};
+use curve25519_dalek::traits::{Identity as _, IsIdentity as _};
 use sha2::{Digest as _, Sha512};
+
+/// Bits of a scalar that are looked up at once: 74 additions, and tables of 380 kB.
+const BITS: usize = 7;
+/// Multiples in a row: a digit of more than this many is taken from the next row's first, and the rest subtracted.
+const MULTIPLES: usize = 1 << (BITS - 1);
+/// A scalar has 253 bits, and the last digit may be one more.
+const ROWS: usize = 254usize.div_ceil(BITS);
+
+static BASE: LazyLock<Multiples> = LazyLock::new(|| Multiples::new(ED25519_BASEPOINT_POINT));
+
+/// For each digit, the point's first multiples at that place.
+struct Multiples(Vec<[EdwardsPoint; MULTIPLES]>);
+
+impl Multiples {
+    fn new(point: EdwardsPoint) -> Self {
+        let mut place = point;
+        let row = |_| {
+            let mut next = EdwardsPoint::identity();
+            let row = std::array::from_fn(|_| {
+                next += place;
+                next
+            });
+            place = next + next;
+            row
+        };
+        Self((0..ROWS).map(row).collect())
+    }
+
+    /// Adds to `terms` what makes up the scalar's multiple of the point. They are copied together before they are
+    /// added up, since the table is in nobody's nearest cache: so many places are fetched at once.
+    fn gather(&self, scalar: &Scalar, terms: &mut Vec<(EdwardsPoint, Sign)>) {
+        let bytes = scalar.as_bytes();
+        let mut carry = 0;
+        for (i, row) in self.0.iter().enumerate() {
+            let (byte, bit) = (i * BITS / 8, i * BITS % 8);
+            let two = u16::from(bytes[byte]) | (u16::from(*bytes.get(byte + 1).unwrap_or(&0)) << 8);
+            let digit = ((usize::from(two) >> bit) & ((1 << BITS) - 1)) + carry;
+            carry = usize::from(digit > MULTIPLES);
+            if carry == 0 && digit > 0 {
+                terms.push((row[digit - 1], Sign::Plus));
+            } else if carry == 1 && digit < 2 * MULTIPLES {
+                terms.push((row[2 * MULTIPLES - digit - 1], Sign::Minus));
+            }
+        }
+    }
+}
+
+enum Sign {
+    Plus,
+    Minus,
+}
+
+/// The sum of the scalars' multiples of the points.
+fn multiply<const N: usize>(factors: [(&Multiples, &Scalar); N]) -> EdwardsPoint {
+    let mut terms = Vec::with_capacity(N * ROWS);
+    for (multiples, scalar) in factors {
+        multiples.gather(scalar, &mut terms);
+    }
+    terms.iter().fold(EdwardsPoint::identity(), |sum, (term, sign)| match sign {
+        Sign::Plus => sum + term,
+        Sign::Minus => sum - term,
+    })
+}
 
 /// A key to check signatures with.
 pub struct FixedKey {
     public: [u8; 32],
-    /// Multiples of the key's negative.
-    negative: Box<EdwardsBasepointTable>,
+    /// Of the key's negative.
+    negative: Multiples,
 }
 
 impl FixedKey {
@@ -21,7 +87,8 @@ impl FixedKey {
         if point.is_small_order() || point.compress().to_bytes() != public {
             return None;
         }
-        Some(Self { public, negative: Box::new(EdwardsBasepointTable::create(&-point)) })
+        LazyLock::force(&BASE);
+        Some(Self { public, negative: Multiples::new(-point) })
     }
 
     /// Whether this is the key's signature of the message (RFC 8032, section 5.1.7, without cofactor): the scalar
@@ -32,7 +99,7 @@ impl FixedKey {
         let Some(scalar): Option<Scalar> = scalar else { return false };
         let digest = Sha512::new().chain_update(commitment).chain_update(self.public).chain_update(message);
         let challenge = Scalar::from_bytes_mod_order_wide(&digest.finalize().into());
-        let point = &scalar * ED25519_BASEPOINT_TABLE + &challenge * &*self.negative;
+        let point = multiply([(&BASE, &scalar), (&self.negative, &challenge)]);
         // Compared as bytes, so no other form of the same point is taken.
         point.compress().as_bytes() == commitment && !point.mul_by_cofactor().is_identity()
     }
@@ -60,6 +127,35 @@ mod tests {
             prop_assert!(both(&key, &message, &signature));
             signature[at] ^= 1 << bit;
             prop_assert!(!both(&key, &message, &signature));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_multiple_is_what_the_library_says(wide: [u8; 32], wider: [u8; 32]) {
+            let mut bytes = [0; 64];
+            bytes[..32].copy_from_slice(&wide);
+            bytes[32..].copy_from_slice(&wider);
+            let scalar = Scalar::from_bytes_mod_order_wide(&bytes);
+            prop_assert_eq!(multiply([(&BASE, &scalar)]), EdwardsPoint::mul_base(&scalar));
+        }
+    }
+
+    #[test]
+    fn the_multiples_at_the_edges_are_right_too() {
+        let mut scalars: Vec<Scalar> = (0..=1u64 << BITS).map(Scalar::from).collect();
+        scalars.extend(scalars.clone().iter().map(|scalar| -scalar));
+        // Every digit as large as it may be before one is carried, and one more.
+        for digit in [MULTIPLES - 1, MULTIPLES, MULTIPLES + 1, 2 * MULTIPLES - 1] {
+            let mut bytes = [0; 32];
+            for bit in 0..252 {
+                bytes[bit / 8] |= (((digit >> (bit % BITS)) & 1) as u8) << (bit % 8);
+            }
+            scalars.push(Scalar::from_bytes_mod_order(bytes));
+        }
+        for scalar in scalars {
+            let ours = multiply([(&BASE, &scalar)]);
+            assert_eq!(ours, EdwardsPoint::mul_base(&scalar), "{scalar:?}");
         }
     }
 

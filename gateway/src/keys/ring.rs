@@ -1,6 +1,8 @@
 //! Token signing keys over time: next, current and previous (section 4). The rows say when a key
 //! counts; the private halves are derived from the key file.
 
+use std::sync::OnceLock;
+
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use miid_protocol::{ClientId, Issuer, Lifetime, Timestamp, json, jws};
 use serde_json::{Value, json as object};
@@ -52,6 +54,8 @@ struct Key {
     public: [u8; 32],
     /// For the edge, which checks many signatures of one key.
     fixed: Option<FixedKey>,
+    /// A header over which a signature of this key held: what says the same is not read again.
+    head: OnceLock<Box<str>>,
     /// When the next one took over, also where that one was retired since: a key that was relieved does not
     /// come back.
     relieved_at: Option<Timestamp>,
@@ -85,6 +89,7 @@ impl KeyRing {
                     verifying: DecodingKey::from_ed_der(&public),
                     public,
                     fixed: FixedKey::new(public),
+                    head: OnceLock::new(),
                     relieved_at,
                 }
             })
@@ -109,13 +114,6 @@ impl KeyRing {
     /// The same checks as [`Self::verify`] but for the audience, and says which of them failed; for who checks
     /// many. What `claims` say of their time is also bounded: a stolen key signs no token for a year.
     pub fn examine(&self, token: &str, now: Timestamp) -> Result<(AccessClaims, &str), TokenFault> {
-        #[derive(serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Head {
-            alg: String,
-            typ: String,
-            kid: String,
-        }
         let mut parts = token.split('.');
         let (Some(head), Some(payload), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -123,17 +121,19 @@ impl KeyRing {
             return Err(TokenFault::Malformed);
         };
         let malformed = TokenFault::Malformed;
-        let head: Head = jws::decode(head).and_then(|head| json::from_slice(&head).ok()).ok_or(malformed)?;
-        if head.alg != "EdDSA" || head.typ != "at+jwt" {
-            return Err(TokenFault::Malformed);
-        }
-        let key = self.published(now).find(|key| key.row.kid == head.kid);
-        let key = key.ok_or(TokenFault::UnknownKey)?;
+        let known = self.published(now).find(|key| key.head.get().is_some_and(|known| **known == *head));
+        let key = match known {
+            Some(key) => key,
+            None => self.key_of(head, now)?,
+        };
         let signature: [u8; 64] =
             jws::decode(signature).and_then(|s| s.try_into().ok()).ok_or(TokenFault::Malformed)?;
         let signed = &token.as_bytes()[..token.rfind('.').unwrap_or_default()];
         if !key.fixed.as_ref().is_some_and(|fixed| fixed.verifies(signed, &signature)) {
             return Err(TokenFault::Signature);
+        }
+        if known.is_none() {
+            key.head.get_or_init(|| head.into());
         }
         let claims: AccessClaims =
             jws::decode(payload).and_then(|claims| json::from_slice(&claims).ok()).ok_or(malformed)?;
@@ -149,6 +149,21 @@ impl KeyRing {
             return Err(TokenFault::Expired);
         }
         Ok((claims, &key.row.kid))
+    }
+
+    /// The key that the header of an access token names.
+    fn key_of(&self, head: &str, now: Timestamp) -> Result<&Key, TokenFault> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Head {
+            alg: String,
+            typ: String,
+            kid: String,
+        }
+        let head: Option<Head> = jws::decode(head).and_then(|head| json::from_slice(&head).ok());
+        let head = head.filter(|head| head.alg == "EdDSA" && head.typ == "at+jwt");
+        let kid = head.ok_or(TokenFault::Malformed)?.kid;
+        self.published(now).find(|key| key.row.kid == kid).ok_or(TokenFault::UnknownKey)
     }
 
     /// Whether what this key signed still counts.

@@ -20,12 +20,12 @@ const TOKENS: usize = 60_000;
 
 type Requests = Rc<dyn Fn(usize) -> Option<Vec<u8>>>;
 
-/// Measures all of them, one after another, so many times.
-pub async fn run(rounds: usize, seconds: u64) -> Result<()> {
-    tokio::task::LocalSet::new().run_until(compare(rounds, seconds)).await
+/// Measures those whose names hold `only`, one after another, so many times.
+pub async fn run(rounds: usize, seconds: u64, only: &str) -> Result<()> {
+    tokio::task::LocalSet::new().run_until(compare(rounds, seconds, only)).await
 }
 
-async fn compare(rounds: usize, seconds: u64) -> Result<()> {
+async fn compare(rounds: usize, seconds: u64, only: &str) -> Result<()> {
     println!(
         "\nRequests through the edge, {CONNECTIONS} connections; proxy on core 0, load and upstream on core 1"
     );
@@ -69,7 +69,8 @@ async fn compare(rounds: usize, seconds: u64) -> Result<()> {
             (&checking.address, Some(checking.id()), same(&rs256)),
             (&quiet.edge, Some(quiet.id()), each),
         ];
-        for ((_, results), (address, pid, requests)) in lines.iter_mut().zip(subjects) {
+        let subjects = lines.iter_mut().zip(subjects).filter(|((name, _), _)| name.contains(only));
+        for ((_, results), (address, pid, requests)) in subjects {
             let mut cpu = Vec::new();
             let round = load::round(address, requests, seconds, || {
                 cpu.push(pid.map_or(Ok(0.0), cpu_s).unwrap_or(f64::NAN));
@@ -79,7 +80,7 @@ async fn compare(rounds: usize, seconds: u64) -> Result<()> {
             results.push((round, used));
         }
     }
-    for (name, results) in &lines {
+    for (name, results) in lines.iter().filter(|(_, results)| !results.is_empty()) {
         let all = |f: fn(&(Round, f64)) -> f64, digits| spread(results.iter().map(f).collect(), digits);
         println!(
             "{name:<30} {:<28} {:<22} {}",

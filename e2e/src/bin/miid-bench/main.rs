@@ -20,7 +20,7 @@ use server::{Server, Store};
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const USAGE: &str =
-    "miid-bench [sign-ins] [idle] [edge] | desktop [--seconds N] [--streams N,N] [--rounds N]";
+    "miid-bench [sign-ins] [idle] [edge [--only WORD]] | desktop [--seconds N] [--streams N,N] [--rounds N]";
 
 struct Options {
     sign_ins: bool,
@@ -29,6 +29,8 @@ struct Options {
     seconds: u64,
     rounds: usize,
     streams: Vec<usize>,
+    /// Of the edge's lines, those that hold this.
+    only: String,
 }
 
 fn options() -> Result<Options> {
@@ -39,6 +41,7 @@ fn options() -> Result<Options> {
         seconds: 5,
         rounds: 3,
         streams: vec![1_000, 10_000],
+        only: String::new(),
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -48,6 +51,7 @@ fn options() -> Result<Options> {
             "idle" => options.idle = true,
             "edge" => options.edge = true,
             "--seconds" => options.seconds = value()?.parse()?,
+            "--only" => options.only = value()?,
             "--rounds" => options.rounds = value()?.parse()?,
             "--streams" => {
                 options.streams =
@@ -105,7 +109,7 @@ async fn run(options: Options) -> Result<()> {
         }
     }
     if options.edge {
-        edge::run(options.rounds, options.seconds).await?;
+        edge::run(options.rounds, options.seconds, &options.only).await?;
     }
     Ok(())
 }
