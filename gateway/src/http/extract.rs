@@ -10,10 +10,10 @@ use axum::RequestPartsExt as _;
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Path, Query, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use miid_protocol::secret::{ClientSecret, Secret};
 use miid_protocol::{ClientId, ErrorCode, json, proof};
 use serde::de::DeserializeOwned;
@@ -25,6 +25,8 @@ use crate::verify::HeldProof;
 
 /// Largest body (section 1).
 const MAX_BODY: usize = 64 * 1024;
+/// Most that is read of a body that is too long.
+const MAX_THROWN_AWAY: usize = 1024 * 1024;
 
 /// How long a body may take to come: it holds a connection meanwhile.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -169,12 +171,27 @@ async fn read_body(parts: &Parts, body: axum::body::Body) -> Result<Body, ApiErr
             ));
         }
     };
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(collected)) => Ok(Body { bytes: collected.to_bytes(), form }),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ErrorCode::BodyTooLarge.into()),
-        Ok(Err(_)) => Err(ApiError::detail(ErrorCode::InvalidRequest, "the body broke off")),
+    match tokio::time::timeout(BODY_TIMEOUT, collect(body)).await {
+        Ok(read) => Ok(Body { bytes: read?, form }),
         Err(_) => Err(ApiError::detail(ErrorCode::InvalidRequest, "the body did not come in time")),
     }
+}
+
+/// Reads a body within its bound. What is somewhat longer is read, too, and thrown away: the answer to somebody
+/// who is still sending would be lost with the connection.
+async fn collect(mut body: axum::body::Body) -> Result<Bytes, ApiError> {
+    let (mut kept, mut length) = (BytesMut::new(), 0usize);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::detail(ErrorCode::InvalidRequest, "the body broke off"))?;
+        let Ok(piece) = frame.into_data() else { continue };
+        length = length.saturating_add(piece.len());
+        if length <= MAX_BODY {
+            kept.extend_from_slice(&piece);
+        } else if length > MAX_THROWN_AWAY {
+            break;
+        }
+    }
+    if length > MAX_BODY { Err(ErrorCode::BodyTooLarge.into()) } else { Ok(kept.freeze()) }
 }
 
 /// The service that calls, authenticated (HTTP Basic).
