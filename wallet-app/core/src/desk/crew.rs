@@ -7,7 +7,7 @@ use std::sync::Arc;
 use miid_protocol::service::{Binding, Risk};
 use miid_protocol::{ChallengeId, Did, Issuer, Timestamp};
 
-use super::door::written_at;
+use super::door::{Written, written_at};
 use super::fault::Fault;
 use super::state::{Enrolled, Person, Running, State, wallet_id};
 use super::view::Notice;
@@ -26,6 +26,7 @@ impl Inner {
     /// Reads who lives in the vault, and has one wallet at work for each pair: new ones start, all at once, and
     /// those whose pair is gone stop.
     pub(super) async fn reload(self: &Arc<Self>) -> Result<(), Fault> {
+        let _turn = self.reading.lock().await;
         let (vault, turn) = {
             let state = self.state();
             (state.vault.clone().ok_or(Fault::Locked)?, state.turn)
@@ -68,7 +69,7 @@ impl Inner {
         self: &Arc<Self>,
         state: &mut State,
         people: Vec<Person>,
-        read_at: Option<std::time::SystemTime>,
+        read_at: Option<Written>,
         begun: Vec<Running>,
     ) -> Vec<Wallet> {
         state.outline = people

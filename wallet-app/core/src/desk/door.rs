@@ -224,7 +224,7 @@ struct Outer {
     fault: Option<Told>,
     sealed_by: Option<SealedBy>,
     outline: Vec<crate::vault::Outline>,
-    read_at: Option<SystemTime>,
+    read_at: Option<Written>,
 }
 
 impl Outer {
@@ -306,6 +306,37 @@ fn answers(keychain: &dyn KeyStore) -> bool {
     matches!(keychain.load("is there a keychain"), Err(KeychainError::Missing))
 }
 
-pub(super) fn written_at(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|data| data.modified()).ok()
+pub(super) fn written_at(path: &Path) -> Option<Written> {
+    let data = std::fs::metadata(path).ok()?;
+    #[cfg(unix)]
+    let file = std::os::unix::fs::MetadataExt::ino(&data);
+    #[cfg(not(unix))]
+    let file = data.len();
+    Some(Written { at: data.modified().ok()?, file })
+}
+
+/// Which writing of a file it is. Each makes a file anew, and two may be of the same moment as the system counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Written {
+    at: SystemTime,
+    file: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn two_writings_of_one_moment_are_two() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("vault");
+        let mut before = None;
+        for n in 0..200 {
+            crate::files::replace(&path, format!("{n}").as_bytes()).expect("written");
+            let now = written_at(&path);
+            assert!(now.is_some() && now != before, "{n}");
+            before = now;
+        }
+    }
 }

@@ -178,6 +178,8 @@ struct Inner {
     state: Mutex<State>,
     /// Making, opening and reading the vault anew: one at a time. Locking waits for nobody.
     door: tokio::sync::Mutex<()>,
+    /// Readings of the vault take turns, or what was read earlier could be put down later.
+    reading: tokio::sync::Mutex<()>,
     view: watch::Sender<View>,
     notices: broadcast::Sender<Notice>,
     attention: broadcast::Sender<Attention>,
@@ -196,6 +198,7 @@ impl Desk {
             options,
             state: Mutex::new(state),
             door: tokio::sync::Mutex::new(()),
+            reading: tokio::sync::Mutex::new(()),
             view: watch::Sender::new(first),
             notices: broadcast::Sender::new(BACKLOG),
             attention: broadcast::Sender::new(BACKLOG),

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use miid_protocol::{ClientId, Did, Issuer, Lifetime, Timestamp, jws};
 
+use super::door::Written;
 use super::fault::Told;
 use super::inbox::Inbox;
 use super::view::Stage;
@@ -46,7 +46,7 @@ pub(super) struct State {
     /// Goes up with every opening and locking: work that began before one is not finished after it.
     pub(super) turn: u64,
     /// When the vault's file was last changed, as far as we have read it.
-    pub(super) read_at: Option<SystemTime>,
+    pub(super) read_at: Option<Written>,
     /// A settings file that could not be read lies here now.
     pub(super) settings_aside: Option<PathBuf>,
 }
