@@ -289,7 +289,8 @@ impl AppState {
         let SteppedUp { session, grant, approved_at } = given;
         let mut claims = self.access_claims(session, &grant.scopes, self.settings.lifetimes.step_up_ttl);
         claims.acr = Some(ACR_STEP_UP.to_owned());
-        claims.auth_time = Some(approved_at.seconds());
+        // Another instance noted it, and its clock may be a little ahead.
+        claims.auth_time = Some(approved_at.seconds().min(claims.iat));
         Ok(TokenResponse { statement: grant.statement.clone(), ..self.answer(session, claims)? })
     }
 

@@ -5,6 +5,7 @@ ALTER TABLE logins ADD COLUMN step_up_sealed       TEXT;   -- the token, between
 ALTER TABLE logins ADD COLUMN step_up_expires_at   BIGINT;
 ALTER TABLE sessions ADD COLUMN step_up_sealed     TEXT;   -- the token of the last step-up
 ALTER TABLE sessions ADD COLUMN step_up_expires_at BIGINT;
+ALTER TABLE sessions ADD COLUMN step_up_challenge  TEXT;   -- what it came of: a newer one has a larger id
 ALTER TABLE sessions ADD COLUMN binding            TEXT;   -- how the person signed in; none: before this was noted
 CREATE INDEX logins_step_up ON logins (step_up_session) WHERE step_up_session IS NOT NULL;
 CREATE INDEX logins_step_up_age ON logins (step_up_expires_at) WHERE step_up_expires_at IS NOT NULL;

@@ -27,8 +27,12 @@ pub(super) struct Transfer {
 
 impl Transfer {
     pub(super) fn check(&self) -> Result<(), Problem> {
-        if self.to.trim().is_empty() || !text::is_displayable(&self.to, LONGEST_NAME) {
-            return Err(Problem::InvalidRequest("to must be a name of 1 to 40 characters."));
+        // A digit in it could pass for the number that a wallet asks for beside it.
+        let is_name = text::is_displayable(&self.to, LONGEST_NAME) && !self.to.contains(char::is_numeric);
+        if self.to.trim().is_empty() || !is_name {
+            return Err(Problem::InvalidRequest(
+                "to must be a name of 1 to 40 characters, none of them a digit.",
+            ));
         }
         if !(1..=MOST).contains(&self.amount) {
             return Err(Problem::InvalidRequest("amount must be a whole number from 1 to 1000000."));

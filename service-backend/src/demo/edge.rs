@@ -27,7 +27,7 @@ pub(super) enum Fault {
     /// A step-up is missing or too old.
     StepUp,
     NotActive,
-    /// The token's time is over.
+    /// The token is not taken any more: its time is over, or its key was taken back.
     Expired,
     /// The session has ended.
     SignedOut,
@@ -90,17 +90,52 @@ impl Fault {
     fn of(status: StatusCode, said: &Said) -> Self {
         match (status.as_u16(), said.code.as_str(), said.reason.as_str()) {
             (401, "insufficient_user_authentication", _) => Self::StepUp,
-            (401, "invalid_token", "expired") => Self::Expired,
             (401, "invalid_token", "revoked") => Self::SignedOut,
+            (401, "invalid_token", _) => Self::Expired,
             (403, "active_session_required", _) => Self::NotActive,
             (409, "insufficient_funds", _) => Self::InsufficientFunds,
-            // The edge got no answer, or none that it understood.
-            (502 | 504, ..) => Self::Lost,
+            // Refused before anything was sent on.
+            (503, "upstream_unavailable" | "too_many_connections" | "gateway_unavailable" | "busy", _) => {
+                Self::Away
+            }
+            // The edge got no answer, none that it understood, or none that it could stand by.
+            (500.., ..) => Self::Lost,
             // Refused before anything was done, for a reason that is not the person's.
             (status, code, reason) => {
                 tracing::error!(status, code, reason, "the edge or the API refuses this service");
                 Self::Away
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_that_nothing_was_done_unless_that_is_certain() {
+        let of = |status: u16, code: &str, reason: &str| {
+            let status = StatusCode::from_u16(status).expect("a status");
+            Fault::of(status, &Said { code: code.to_owned(), reason: reason.to_owned() })
+        };
+        assert_eq!(of(503, "upstream_unavailable", ""), Fault::Away);
+        assert_eq!(of(403, "insufficient_scope", ""), Fault::Away);
+        for (status, code) in [(500, "internal_error"), (502, "upstream_failed"), (503, "store_unavailable")]
+        {
+            assert_eq!(of(status, code, ""), Fault::Lost, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_not_taken_any_more_is_asked_for_anew() {
+        let of = |reason: &str| {
+            let said = Said { code: "invalid_token".to_owned(), reason: reason.to_owned() };
+            Fault::of(StatusCode::UNAUTHORIZED, &said)
+        };
+        assert_eq!(of("revoked"), Fault::SignedOut);
+        for reason in ["expired", "unknown_key", "malformed"] {
+            assert_eq!(of(reason), Fault::Expired, "{reason}");
         }
     }
 }

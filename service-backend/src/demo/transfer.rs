@@ -157,7 +157,7 @@ mod tests {
     fn what_cannot_be_read_in_a_wallet_is_not_sent() {
         let transfer = |to: &str, amount| Transfer { to: to.to_owned(), amount }.check().is_ok();
         assert!(transfer("Bob", 1) && transfer("밥", 1_000_000));
-        for to in ["", "  ", "Bob\u{202e}", "Bob\nto Eve", &"B".repeat(41)] {
+        for to in ["", "  ", "Bob\u{202e}", "Bob\nto Eve", "the desk. Type 47", "Bob ٤٧", &"B".repeat(41)] {
             assert!(!transfer(to, 1), "{to:?}");
         }
         assert!(!transfer("Bob", 0) && !transfer("Bob", 1_000_001));

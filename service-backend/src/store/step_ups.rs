@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// The session's browser is back: from here on the token counts. Again, it changes nothing; and an older
-    /// step-up never takes the place of a newer one.
+    /// step-up never takes the place of a newer one: as asked for, since both may end with the session.
     pub(crate) async fn complete_step_up(
         &self,
         id: ChallengeId,
@@ -100,12 +100,13 @@ impl Store {
             "-- complete_step_up
              UPDATE sessions
              SET step_up_sealed = (SELECT step_up_sealed FROM logins WHERE challenge_id = $1),
-                 step_up_expires_at = (SELECT step_up_expires_at FROM logins WHERE challenge_id = $1)
+                 step_up_expires_at = (SELECT step_up_expires_at FROM logins WHERE challenge_id = $1),
+                 step_up_challenge = $1
              WHERE session_id = $2 AND ended_at IS NULL
                AND EXISTS (SELECT 1 FROM logins
                            WHERE challenge_id = $1 AND state = 'active' AND step_up_session = $2
                              AND step_up_sealed IS NOT NULL
-                             AND step_up_expires_at > COALESCE(sessions.step_up_expires_at, 0))",
+                             AND challenge_id > COALESCE(sessions.step_up_challenge, ''))",
             values![id.to_string(), session.to_string()],
         )
         .await?;
