@@ -353,7 +353,9 @@ async fn a_hundred_thousand_bad_tokens_leave_nothing_behind(world: World) {
     }
     let after = resident_kib(gateway.program().id());
     println!("{} bad tokens: {before} KiB before, {after} KiB after", ROUNDS * AT_ONCE * EACH);
-    assert!(after < before + 8 * 1024, "{before} KiB became {after} KiB");
+    // The allocator keeps some MiB more or less for later; were the tokens themselves kept, it would be far more.
+    let kept = u64::try_from(ROUNDS * AT_ONCE * EACH * tokens.access_token.len() / 1024).expect("a number");
+    assert!(after < before + kept / 2, "{before} KiB became {after} KiB; the tokens are {kept}");
     assert_eq!(upstream.requests(), 1);
     edge.get("/api/x", &tokens.access_token).await.is(200);
     eventually("what is cached is the one that is good", || async {
