@@ -96,8 +96,8 @@ pub fn come_forward<R: Runtime>(app: &AppHandle<R>, why: Why) {
     }
 }
 
-/// Shows the window in front of the others, where there is a desk to show. No control of it has the focus but by the person's own doing: the
-/// page sees to that, so what is being typed elsewhere approves nothing here.
+/// Shows the window in front of the others, where there is a desk to show. No control of it has the focus but by
+/// the person's own doing: the page sees to that, so what is being typed elsewhere approves nothing here.
 pub fn come_to_front<R: Runtime>(app: &AppHandle<R>) {
     if app.try_state::<Desk>().is_none() {
         return;

@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: how fast sign-ins are, what an idle wallet costs, and what the edge costs each request.
 //!
 //! The gateway runs on the first core, this generator on the second (and PostgreSQL, where it is asked,
-//! on the second, too). With `desktop` it is the wallet's window that is measured, on no core in particular. Figures are of one run on one machine: compare within it.
+//! on the second, too). With `desktop` it is the wallet's window that is measured, on no core in particular.
+//! Figures are of one run on one machine: compare within it.
 
 mod desktop;
 mod edge;
