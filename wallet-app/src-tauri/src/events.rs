@@ -155,10 +155,6 @@ fn heed<R: Runtime>(app: &AppHandle<R>, desk: &Desk, attention: &Attention) {
     if !may_call(&attention.call, view.stage) {
         return;
     }
-    let words = Words::of(&view.settings.language);
-    if !is_in_front && let Some(told) = notify::of_attention(attention, words) {
-        notify::asks(app, told);
-    }
     match &attention.call {
         Call::Request { challenge_id, .. } => {
             window::go(app, "requests", Some(challenge_id.clone()));
@@ -172,6 +168,11 @@ fn heed<R: Runtime>(app: &AppHandle<R>, desk: &Desk, attention: &Attention) {
         }
         // Locked: it says that something waits, and does not push itself forward.
         Call::Unseen => {}
+    }
+    // Last, since the desktop may take its time: a page that is asked late drags somebody away who has moved on.
+    let words = Words::of(&view.settings.language);
+    if !is_in_front && let Some(told) = notify::of_attention(attention, words) {
+        notify::asks(app, told);
     }
 }
 

@@ -67,7 +67,7 @@ impl Inner {
             state.sealed_by = Some(sealed_by);
             state.vault = Some(vault.clone());
             state.touched = now;
-            state.attention = None;
+            state.calls.clear();
             state.unseen_until = None;
             Ok(std::mem::take(&mut state.counting))
         })?;
@@ -91,7 +91,7 @@ impl Inner {
             }
             vault.lock();
             state.people.clear();
-            state.attention = None;
+            state.calls.clear();
             state.stage = Stage::Locked;
         });
     }
@@ -288,7 +288,7 @@ pub(super) async fn look(dir: &Path, options: &Options) -> State {
         crew: Vec::new(),
         counting: Vec::new(),
         inbox: Inbox::default(),
-        attention: None,
+        calls: Vec::new(),
         unseen_until: None,
         touched: options.clock.now(),
         turn: 0,

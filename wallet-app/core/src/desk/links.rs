@@ -51,7 +51,8 @@ impl Desk {
         let challenge_id = link.challenge_id.to_string();
         let kept = link.clone();
         match inner.claim(&running, link).await {
-            Ok(()) => Ok(Claimed { wallet: running.id, challenge_id }),
+            // The page goes to the request by itself: nobody has to be called who is there.
+            Ok(_) => Ok(Claimed { wallet: running.id, challenge_id }),
             Err(fault) => {
                 // What may work a moment later, or for another identity, is asked again; what is over is not.
                 if matches!(
@@ -146,35 +147,39 @@ impl Inner {
             None
         });
         let Some(link) = link else { return };
-        if let Err(fault) = self.claim(&running, link).await {
-            tracing::info!(%fault, "a link could not be taken");
-            let reason =
-                serde_json::to_value(fault.code()).ok().and_then(|code| code.as_str().map(str::to_owned));
-            self.notice(Notice { kind: "link_failed".into(), reason, ..Notice::default() });
+        let turn = self.state().turn;
+        match self.claim(&running, link).await {
+            Ok(None) => {}
+            Ok(Some(call)) => self.change(|state| {
+                if state.turn == turn {
+                    state.call(call);
+                }
+            }),
+            Err(fault) => {
+                tracing::info!(%fault, "a link could not be taken");
+                let reason =
+                    serde_json::to_value(fault.code()).ok().and_then(|code| code.as_str().map(str::to_owned));
+                self.notice(Notice { kind: "link_failed".into(), reason, ..Notice::default() });
+            }
         }
     }
 
     /// Claims a link. Where a rule allows it this is the approval, too, and the browser opens; else the request
-    /// stands in the list.
-    async fn claim(&self, running: &Running, link: WalletLink) -> Result<(), Fault> {
+    /// stands in the list, and this gives the call for it.
+    async fn claim(&self, running: &Running, link: WalletLink) -> Result<Option<Call>, Fault> {
         let turn = self.state().turn;
         let challenge_id = link.challenge_id;
         let done = running.wallet.one_click(&link).await;
         self.redraw();
         match done? {
-            OneClick::Approved(outcome) => self.come_back(turn, outcome.return_to.as_deref()).map(drop),
+            OneClick::Approved(outcome) => {
+                self.come_back(turn, outcome.return_to.as_deref())?;
+                Ok(None)
+            }
             OneClick::Ask(_) => {
                 let shown = running.wallet.snapshot().requests;
                 let shown = shown.into_iter().find(|shown| shown.request.challenge_id == challenge_id);
-                if let Some(shown) = shown {
-                    let call = Call::of(running.id.clone(), &shown.request);
-                    self.change(|state| {
-                        if state.turn == turn {
-                            state.call(call);
-                        }
-                    });
-                }
-                Ok(())
+                Ok(shown.map(|shown| Call::of(running.id.clone(), &shown.request)))
             }
         }
     }

@@ -163,6 +163,19 @@ impl Call {
             step_up: request.risk == Risk::StepUp,
         }
     }
+
+    /// Whether it is still true.
+    fn is_shown_in(&self, view: &View) -> bool {
+        match self {
+            Self::Request { wallet, challenge_id, .. } => view.requests.iter().any(|request| {
+                request.standing == view::Standing::Pending
+                    && (&request.wallet, &request.challenge_id) == (wallet, challenge_id)
+            }),
+            Self::Link { id } => view.links.iter().any(|link| link.id == *id),
+            Self::Door => view.stage != view::Stage::Open,
+            Self::Unseen => view.unseen > 0,
+        }
+    }
 }
 
 /// The running wallet. Cheap to clone; with the last clone it stops.
@@ -330,15 +343,17 @@ impl Inner {
             let now = tokio::time::Instant::now();
             let attention = {
                 let mut state = self.state();
-                self.view.send_replace(draw::draw(&state, self.now()));
-                if now >= calm_until { state.attention.take() } else { None }
+                let view = draw::draw(&state, self.now());
+                let attention = if now >= calm_until { state.take_attention(&view) } else { None };
+                self.view.send_replace(view);
+                attention
             };
             if let Some(attention) = attention {
                 calm_until = now + CALM;
                 let _ = self.attention.send(attention);
             }
             tokio::time::sleep(FRAME).await;
-            if self.state().attention.is_some() {
+            if !self.state().calls.is_empty() {
                 tokio::select! {
                     () = tokio::time::sleep_until(calm_until) => self.redraw(),
                     () = self.changed.notified() => self.redraw(),

@@ -8,7 +8,7 @@ use miid_protocol::{ClientId, Did, Issuer, Lifetime, Timestamp, jws};
 use super::door::Written;
 use super::fault::Told;
 use super::inbox::Inbox;
-use super::view::Stage;
+use super::view::{Stage, View};
 use super::{Attention, Call};
 use crate::rules::{Mute, Rule};
 use crate::settings::Settings;
@@ -17,6 +17,9 @@ use crate::wallet::Wallet;
 
 /// How often what comes while it is locked may call.
 const UNSEEN_CALM: Lifetime = Lifetime::from_secs(60);
+
+/// How many calls are kept until the next one is made: they only count as "more than one" by then.
+const MAX_CALLS: usize = 64;
 
 /// Everything behind the view.
 pub(super) struct State {
@@ -38,7 +41,8 @@ pub(super) struct State {
     /// Those of before it was locked: they hold their streams and count.
     pub(super) counting: Vec<Wallet>,
     pub(super) inbox: Inbox,
-    pub(super) attention: Option<Attention>,
+    /// What wants the person and was not said yet, newest last.
+    pub(super) calls: Vec<Call>,
     /// Until when what comes while it is locked calls no more.
     pub(super) unseen_until: Option<Timestamp>,
     /// When the person last did something here.
@@ -105,15 +109,30 @@ impl State {
         })
     }
 
-    /// One more thing wants the person. A link that was just clicked outranks a request.
+    /// One more thing wants the person.
     pub(super) fn call(&mut self, call: Call) {
-        let earlier = self.attention.take();
-        let count = earlier.as_ref().map_or(0, |earlier| earlier.count) + 1;
-        let call = match (earlier.map(|earlier| earlier.call), call) {
-            (Some(link @ (Call::Link { .. } | Call::Door)), Call::Request { .. } | Call::Unseen) => link,
-            (_, call) => call,
+        if self.calls.contains(&call) {
+            return;
+        }
+        if self.calls.len() == MAX_CALLS {
+            self.calls.remove(0);
+        }
+        self.calls.push(call);
+    }
+
+    /// The one call for all that has come since the last, and that the view still shows: what was answered or
+    /// went meanwhile wants nobody any more. A link that was just clicked outranks a request.
+    pub(super) fn take_attention(&mut self, view: &View) -> Option<Attention> {
+        let mut calls = std::mem::take(&mut self.calls);
+        calls.retain(|call| call.is_shown_in(view));
+        let count = calls.len();
+        let newest = calls.pop()?;
+        let clicked = calls.into_iter().rfind(|call| matches!(call, Call::Link { .. } | Call::Door));
+        let call = match newest {
+            Call::Request { .. } | Call::Unseen => clicked.unwrap_or(newest),
+            Call::Link { .. } | Call::Door => newest,
         };
-        self.attention = Some(Attention { call, count });
+        Some(Attention { call, count })
     }
 
     /// Something came while it is locked. Whose it is cannot be known, so neither can it be muted: it calls once

@@ -117,6 +117,23 @@ async fn a_link_that_is_continued_twice_is_claimed_once() {
 }
 
 #[tokio::test]
+async fn a_link_that_the_person_continues_calls_nobody_who_is_there() {
+    let gateway = Gateway::start().await;
+    claimable(&gateway, 1);
+    let mut stand = Stand::at(&gateway).await;
+    stand.desk.open_link(&text(&gateway, 1)).expect("taken in");
+    let link = stand.until(|view| view.links.len() == 1).await.links[0].id.clone();
+    assert_eq!(stand.call().await.call, Call::Link { id: link.clone() });
+    let claimed = stand.desk.continue_link(&link, "Me").await.expect("claimed");
+    stand.until(|view| view.requests.len() == 1).await;
+    // The next call there is, is another link's; a call for the request would be the one before it, or counted.
+    stand.desk.open_link(&text(&gateway, 2)).expect("taken in");
+    let next = stand.call().await;
+    assert!(matches!(next.call, Call::Link { .. }), "{next:?} after {claimed:?}");
+    assert_eq!(next.count, 1);
+}
+
+#[tokio::test]
 async fn a_link_that_was_claimed_and_is_opened_again_shows_its_request() {
     let gateway = Gateway::start().await;
     claimable(&gateway, 1);

@@ -56,6 +56,26 @@ async fn a_muted_service_stands_in_the_list_and_calls_nobody() {
 }
 
 #[tokio::test]
+async fn what_was_answered_before_its_call_came_calls_nobody() {
+    let gateway = Gateway::start().await;
+    let mut stand = Stand::at(&gateway).await;
+    gateway.say(&created(1, 1));
+    let _ = stand.call().await;
+    // Both come within the calm after the first one; the newer is answered at once.
+    gateway.say(&created(2, 2));
+    gateway.say(&created(3, 3));
+    stand.until(|view| view.requests.len() == 3).await;
+    let wallet = stand.wallet();
+    stand.desk.deny(&wallet, &id(3).to_string(), None, DenyReason::Declined, None).await.expect("denied");
+    let call = stand.call().await;
+    assert!(
+        matches!(&call.call, Call::Request { challenge_id, .. } if *challenge_id == id(2).to_string()),
+        "{call:?}"
+    );
+    assert_eq!(call.count, 1);
+}
+
+#[tokio::test]
 async fn a_call_that_was_not_heard_yet_names_nobody_once_it_is_locked() {
     let gateway = Gateway::start().await;
     let mut stand = Stand::at(&gateway).await;
