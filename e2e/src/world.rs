@@ -222,6 +222,14 @@ where
     });
     if let Err(panic) = outcome {
         world.print_logs();
+        // Once more, below the logs: whoever keeps only the end of what was printed keeps the reason.
+        eprintln!("--- what failed: {}", said(&*panic));
         std::panic::resume_unwind(panic);
     }
+}
+
+/// What a panic says.
+fn said(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words")
 }

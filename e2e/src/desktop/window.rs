@@ -60,12 +60,14 @@ impl Window {
         eventually(&format!("{css} can be used"), || async { self.is_live(css).await.then_some(()) }).await;
     }
 
-    /// Waits until such an element can be used, and clicks it once.
+    /// Waits until such an element can be used and lies still, and clicks it once.
     pub async fn click(&self, css: &str) {
         eventually(&format!("{css} can be clicked"), || async {
             if !self.shows(css).await || !self.is_live(css).await {
                 return None;
             }
+            // The driver looks where it is, and presses there: what moves in between is missed.
+            self.is_drawn().await;
             self.try_click(css).await.then_some(())
         })
         .await;
