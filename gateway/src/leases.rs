@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use miid_protocol::events::SessionRevoked;
 use miid_protocol::service::RevokeReason;
 use miid_protocol::{ClientId, Lifetime, SessionId, Timestamp};
@@ -77,6 +78,8 @@ pub struct Lease {
     pub scopes: Vec<String>,
     /// Since when the session is there.
     pub since: Timestamp,
+    /// As headers say it; `None` where the row holds what none can.
+    pub(crate) shown: Option<Arc<Shown>>,
     known_until: AtomicI64,
     touched: AtomicI64,
     end: OnceLock<CloseReason>,
@@ -85,13 +88,31 @@ pub struct Lease {
     signed: Mutex<Vec<Signed>>,
 }
 
+/// Whose a session is, as headers say it.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) subject: HeaderValue,
+    pub(crate) session: HeaderValue,
+    pub(crate) client: HeaderValue,
+}
+
+impl Shown {
+    fn of(session: &Session) -> Option<Self> {
+        Some(Self {
+            subject: HeaderValue::from_str(&session.sub).ok()?,
+            session: HeaderValue::from_str(&session.id.to_string()).ok()?,
+            client: HeaderValue::from_str(session.client_id.as_str()).ok()?,
+        })
+    }
+}
+
 /// Something that was signed about a session.
 #[derive(Debug, Clone)]
 pub(crate) struct Signed {
     /// For whom, and what of a token it says.
     pub(crate) about: Box<str>,
     /// As a header says it.
-    pub(crate) value: http::HeaderValue,
+    pub(crate) value: HeaderValue,
     /// Made anew from then on.
     pub(crate) fresh_until: Timestamp,
     /// Not shown with a token that is over before.
@@ -110,7 +131,7 @@ impl Lease {
         now: Timestamp,
         by: Timestamp,
         sign: impl FnOnce() -> Option<Signed>,
-    ) -> Option<(http::HeaderValue, Timestamp)> {
+    ) -> Option<(HeaderValue, Timestamp)> {
         let mut signed = lock(&self.signed);
         let usable = |s: &&Signed| *s.about == *about && now < s.fresh_until && s.expires_at <= by;
         if let Some(known) = signed.iter().find(usable) {
@@ -131,6 +152,7 @@ impl Lease {
             sub: session.sub.as_str().into(),
             scopes: session.scopes.clone(),
             since: session.created_at,
+            shown: Shown::of(session).map(Arc::new),
             known_until: AtomicI64::new(session.idle_until.min(session.expires_at).millis()),
             touched: AtomicI64::new(now.millis()),
             end: OnceLock::new(),
@@ -421,6 +443,11 @@ pub(crate) mod tests {
             sub: "s".into(),
             scopes: Vec::new(),
             since: Timestamp::from_millis(0),
+            shown: Some(Arc::new(Shown {
+                subject: HeaderValue::from_static("s"),
+                session: HeaderValue::from_static("0198e0a0-0000-7000-8000-00000000000a"),
+                client: HeaderValue::from_static("demo-shop"),
+            })),
             known_until: AtomicI64::new(i64::MAX),
             touched: AtomicI64::new(0),
             end: OnceLock::new(),

@@ -15,7 +15,7 @@ use super::route::{Kind, Route, StoreAway};
 use super::{Edge, headers};
 use crate::http::Control;
 use crate::keys::{AccessClaims, KeyRing, TokenFault};
-use crate::leases::{CloseReason, Lease, Signed};
+use crate::leases::{CloseReason, Lease, Shown, Signed};
 
 /// Longer than any token of ours.
 const MAX_TOKEN: usize = 8 * 1024;
@@ -38,9 +38,10 @@ pub(crate) struct Access {
     pub(crate) cached_until: Timestamp,
     /// When a step-up approved it.
     stepped_up_at: Option<Timestamp>,
-    scopes: Vec<String>,
-    /// As headers say them.
-    pub(crate) shown: Shown,
+    /// Whose it is, as headers say it.
+    pub(crate) shown: Arc<Shown>,
+    /// Its scopes, the same.
+    pub(crate) scope: HeaderValue,
     /// What an upstream was shown last.
     last: Mutex<Option<Last>>,
 }
@@ -53,14 +54,6 @@ struct Last {
     fresh_until: Timestamp,
 }
 
-/// What upstreams are told in the clear.
-pub(crate) struct Shown {
-    pub(crate) subject: HeaderValue,
-    pub(crate) session: HeaderValue,
-    pub(crate) client: HeaderValue,
-    pub(crate) scope: HeaderValue,
-}
-
 /// Says to an upstream, and to no other, who calls.
 #[derive(Serialize)]
 struct IdentityClaims<'a> {
@@ -69,7 +62,7 @@ struct IdentityClaims<'a> {
     sub: &'a str,
     sid: SessionId,
     client_id: &'a str,
-    scope: String,
+    scope: &'a str,
     iat: i64,
     exp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,12 +73,11 @@ struct IdentityClaims<'a> {
 
 impl Access {
     fn new(
-        claims: &AccessClaims,
+        claims: AccessClaims,
         kid: &str,
         lease: Arc<Lease>,
         cached_until: Timestamp,
     ) -> Result<Self, BadToken> {
-        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| BadToken::Malformed);
         let expires_at = Timestamp::from_millis(claims.exp.saturating_mul(1000));
         // An approval of this session, and before the token: what says otherwise was signed by nobody of ours.
         let approved = |at: &i64| (lease.since.seconds()..=claims.iat).contains(at);
@@ -94,17 +86,12 @@ impl Access {
             _ => None,
         };
         Ok(Self {
-            shown: Shown {
-                subject: value(&claims.sub)?,
-                session: value(&lease.session.to_string())?,
-                client: value(lease.client_id.as_str())?,
-                scope: value(&claims.scope)?,
-            },
+            shown: lease.shown.clone().ok_or(BadToken::Malformed)?,
+            scope: claims.scope.try_into().map_err(|_| BadToken::Malformed)?,
             kid: kid.into(),
             expires_at,
             cached_until: cached_until.min(expires_at),
             stepped_up_at: stepped_up_at.map(|at| Timestamp::from_millis(at.saturating_mul(1000))),
-            scopes: claims.scope.split_ascii_whitespace().map(str::to_owned).collect(),
             lease,
             last: Mutex::default(),
         })
@@ -113,6 +100,10 @@ impl Access {
     /// The person, at the service.
     pub(crate) fn subject(&self) -> &Arc<str> {
         &self.lease.sub
+    }
+
+    fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.scope.to_str().unwrap_or_default().split_ascii_whitespace()
     }
 
     /// False where its lease was closed without an end: the row is asked anew.
@@ -149,7 +140,7 @@ impl Access {
             return Err(Refusal::Token(BadToken::Audience));
         }
         let missing: Vec<String> =
-            route.scopes.iter().filter(|scope| !self.scopes.contains(scope)).cloned().collect();
+            route.scopes.iter().filter(|scope| !self.scopes().any(|s| s == **scope)).cloned().collect();
         if !missing.is_empty() {
             return Err(Refusal::Scope(missing));
         }
@@ -205,7 +196,7 @@ impl Access {
                 sub: &self.lease.sub,
                 sid: self.lease.session,
                 client_id: self.lease.client_id.as_str(),
-                scope: self.scopes.join(" "),
+                scope: self.scope.to_str().ok()?,
                 iat: now.seconds(),
                 exp: expires_at.seconds().max(now.seconds() + 1),
                 acr: self.stepped_up_at.map(|_| STEP_UP),
@@ -231,7 +222,7 @@ impl Access {
         if let Some(at) = self.stepped_up_at {
             let _ = write!(about, " @{}", at.seconds());
         }
-        for scope in &self.scopes {
+        for scope in self.scopes() {
             about.push(' ');
             about.push_str(scope);
         }
@@ -339,7 +330,7 @@ impl Edge {
             return Err(Refusal::Token(BadToken::Malformed));
         }
         let cached_until = Timestamp::from_millis(now.millis() + self.cache_ms());
-        Access::new(&claims, &kid, lease, cached_until).map(Arc::new).map_err(Refusal::Token)
+        Access::new(claims, &kid, lease, cached_until).map(Arc::new).map_err(Refusal::Token)
     }
 }
 
@@ -353,16 +344,16 @@ pub(crate) mod tests {
 
     /// A token that is over at `until`.
     pub(crate) fn access(until: i64) -> Arc<Access> {
-        let text = HeaderValue::from_static("x");
+        let lease = leases::tests::lease();
         Arc::new(Access {
-            lease: leases::tests::lease(),
+            shown: lease.shown.clone().expect("plain text"),
+            lease,
             kid: "k".into(),
             expires_at: Timestamp::from_millis(until),
             cached_until: Timestamp::from_millis(until),
             stepped_up_at: None,
-            scopes: vec!["orders:read".into()],
+            scope: HeaderValue::from_static("orders:read"),
             last: Mutex::default(),
-            shown: Shown { subject: text.clone(), session: text.clone(), client: text.clone(), scope: text },
         })
     }
 
@@ -411,7 +402,7 @@ pub(crate) mod tests {
             auth_time,
         };
         let at = |acr, auth_time| {
-            let access = Access::new(&claims(acr, auth_time), "k", lease.clone(), Timestamp::from_millis(0));
+            let access = Access::new(claims(acr, auth_time), "k", lease.clone(), Timestamp::from_millis(0));
             access.map(|access| access.stepped_up_at.map(Timestamp::seconds))
         };
         for inside in [since, since + 1, since + 100] {

@@ -158,11 +158,12 @@ pub(crate) fn to_upstream(
     headers.insert(REQUEST_ID.clone(), request_id.value());
     headers.insert(TRACEPARENT.clone(), trace.into_value());
     if let Some((access, identity)) = access {
+        let shown = &access.shown;
         headers.insert(IDENTITY.clone(), identity);
-        headers.insert(SUBJECT.clone(), access.shown.subject.clone());
-        headers.insert(SESSION.clone(), access.shown.session.clone());
-        headers.insert(SCOPE.clone(), access.shown.scope.clone());
-        headers.insert(CLIENT.clone(), access.shown.client.clone());
+        headers.insert(SUBJECT.clone(), shown.subject.clone());
+        headers.insert(SESSION.clone(), shown.session.clone());
+        headers.insert(SCOPE.clone(), access.scope.clone());
+        headers.insert(CLIENT.clone(), shown.client.clone());
     }
 }
 

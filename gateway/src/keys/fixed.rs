@@ -4,10 +4,10 @@
 
 use std::sync::LazyLock;
 
-use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
+use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::{Identity as _, IsIdentity as _};
+use curve25519_dalek::traits::Identity as _;
 use sha2::{Digest as _, Sha512};
 
 /// Bits of a scalar that are looked up at once: 74 additions, and tables of 380 kB.
@@ -17,6 +17,9 @@ const MULTIPLES: usize = 1 << (BITS - 1);
 /// A scalar has 253 bits, and the last digit may be one more.
 const ROWS: usize = 254usize.div_ceil(BITS);
 
+/// The points of small order, in their one form.
+static SMALL: LazyLock<[CompressedEdwardsY; 8]> =
+    LazyLock::new(|| EIGHT_TORSION.map(|point| point.compress()));
 static BASE: LazyLock<Multiples> = LazyLock::new(|| Multiples::new(ED25519_BASEPOINT_POINT));
 
 /// For each digit, the point's first multiples at that place.
@@ -101,13 +104,15 @@ impl FixedKey {
         let challenge = Scalar::from_bytes_mod_order_wide(&digest.finalize().into());
         let point = multiply([(&BASE, &scalar), (&self.negative, &challenge)]);
         // Compared as bytes, so no other form of the same point is taken.
-        point.compress().as_bytes() == commitment && !point.mul_by_cofactor().is_identity()
+        let point = point.compress();
+        point.as_bytes() == commitment && !SMALL.contains(&point)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use curve25519_dalek::traits::IsIdentity as _;
     use ed25519_dalek::{Signature, Signer as _, SigningKey};
     use proptest::prelude::*;
 
@@ -186,5 +191,27 @@ mod tests {
         let mut signature = [0; 64];
         signature[0] = 1;
         assert!(!both(&key, b"message", &signature));
+    }
+
+    #[test]
+    fn a_commitment_of_small_order_is_refused_also_where_the_equation_holds() {
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let public = key.verifying_key().to_bytes();
+        let fixed = FixedKey::new(public).expect("a key of ours is a good one");
+        for commitment in *SMALL {
+            // Signed with nothing random: the commitment to zero, shifted by the point of small order.
+            let digest = Sha512::new().chain_update(commitment.as_bytes()).chain_update(public);
+            let challenge =
+                Scalar::from_bytes_mod_order_wide(&digest.chain_update(b"message").finalize().into());
+            let scalar = challenge * key.to_scalar();
+            let mut signature = [0; 64];
+            signature[..32].copy_from_slice(commitment.as_bytes());
+            signature[32..].copy_from_slice(scalar.as_bytes());
+            if commitment.decompress().is_some_and(|point| point.is_identity()) {
+                let sum = multiply([(&BASE, &scalar), (&fixed.negative, &challenge)]);
+                assert_eq!(sum.compress(), commitment, "the equation holds");
+            }
+            assert!(!both(&key, b"message", &signature));
+        }
     }
 }
