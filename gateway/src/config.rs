@@ -301,7 +301,7 @@ fn with_defaults(command: clap::Command, path: &std::path::Path) -> Result<clap:
         .map_err(|source| ConfigError::Toml { path: path.to_owned(), source: Box::new(source) })?;
     let mut defaults: Vec<(String, Vec<String>)> = Vec::new();
     for (name, value) in table {
-        // The edge's routes are a table of their own: crate::edge::config.
+        // The edge's routes are a table of their own: crate::edge::routes::config.
         if name == "edge" {
             continue;
         }

@@ -122,10 +122,10 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> anyhow
 }
 
 /// The edge's routes, without which its listener would be of no use.
-fn routes(settings: &Settings) -> anyhow::Result<crate::edge::route::Table> {
+fn routes(settings: &Settings) -> anyhow::Result<crate::edge::routes::route::Table> {
     let file = settings.config_file.as_deref();
     let file = file.context("--edge-listen needs a configuration file with routes (--config)")?;
-    Ok(crate::edge::config::read_to_serve(file)?)
+    Ok(crate::edge::routes::config::read_to_serve(file)?)
 }
 
 /// SIGTERM or Ctrl-C.

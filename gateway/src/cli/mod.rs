@@ -86,7 +86,7 @@ pub enum KeysCommand {
 pub fn config(command: ConfigCommand, file: Option<&std::path::Path>) -> anyhow::Result<()> {
     let ConfigCommand::Check = command;
     let file = file.context("name the file: miid-gateway --config FILE config check")?;
-    let table = crate::edge::config::read(file)?;
+    let table = crate::edge::routes::config::read(file)?;
     writeln!(std::io::stdout(), "{}: {} routes", file.display(), table.len())?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use http::{HeaderMap, HeaderValue};
 
-use super::headers::REQUEST_ID;
+use super::upstreams::headers::REQUEST_ID;
 use crate::clock;
 
 /// The request's name in logs, here and behind.

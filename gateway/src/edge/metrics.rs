@@ -2,7 +2,7 @@
 
 use metrics::{Counter, Histogram};
 
-use super::route::Route;
+use super::routes::route::Route;
 
 /// Of the whole edge.
 pub(crate) struct EdgeMetrics {

@@ -1,47 +1,27 @@
 //! The edge: a second listener that lets API calls through to the operator's own servers, for those who may.
 //!
-//! 1. Bytes are refused that two programs could read differently ([`head`], [`gate`]), and so are paths
-//!    ([`path`]); what is left is one request with one path.
-//! 2. The request's route says what is asked of it ([`route`], from [`config`]).
-//! 3. The access token is looked up under its hash ([`cache`]), or examined ([`access`]): signature, issuer,
-//!    times, and the session's row. A hit is checked against its time and its session's end ([`crate::leases`]).
-//! 4. The upstream is told who calls, signed, and nothing that only looks like it ([`headers`]).
-//! 5. The request goes over a connection of the worker's own ([`pool`], [`forward`]) to an upstream that is well
-//!    ([`upstream`]); bodies are passed on a frame at a time ([`request_body`], [`response_body`]), WebSockets
-//!    byte by byte ([`tunnel`]).
-//!    Bounds hold also where nobody asks for the next piece ([`caller`]).
-//! 6. What cannot go on is told why ([`refusal`]); what did is counted and noted ([`metrics`], [`access_log`]).
+//! 1. Bytes are refused that two programs could read differently, and bounds hold also where nobody asks for the
+//!    next piece ([`wire`]); what is left is one request with one path.
+//! 2. The request's route says what is asked of it ([`routes`]).
+//! 3. The access token is looked up under its hash, or examined: signature, issuer, times, and the session's row
+//!    ([`tokens`]). A hit is checked against its time and its session's end ([`crate::leases`]).
+//! 4. The request goes over a connection of the worker's own to an upstream that is well, which is told who calls,
+//!    signed, and nothing that only looks like it; bodies are passed on a frame at a time, WebSockets byte by byte
+//!    ([`upstreams`]).
+//! 5. What cannot go on is told why ([`refusal`]); what did is counted and noted ([`metrics`], [`access_log`]).
 //!
 //! Workers are threads with a runtime each: a connection stays with its worker, and so do the connections to
 //! upstreams that its requests use, so nothing is handed from one core to another. The store is asked by the
 //! program's main runtime, since its connections live there.
 
-mod access;
 mod access_log;
-mod active;
-mod cache;
-mod caller;
-pub mod config;
-mod connection;
-mod forward;
-mod gate;
-mod head;
-mod headers;
 mod ids;
-mod interim;
-mod kept;
-mod listen;
 mod metrics;
-mod path;
-mod pool;
-mod rarely;
 mod refusal;
-mod request_body;
-mod response_body;
-pub mod route;
-mod socket;
-mod tunnel;
-mod upstream;
+pub mod routes;
+mod tokens;
+mod upstreams;
+mod wire;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -62,18 +42,21 @@ use tokio_util::sync::CancellationToken;
 use crate::http::App;
 use crate::keys::KeyRing;
 use crate::leases::{Lease, Leases};
-use access::Access;
 use access_log::{AccessLog, Line};
-use cache::Cache;
-use forward::Outgoing;
-use gate::Talk;
-use headers::Origin;
 use ids::{RequestId, Trace};
 use refusal::{BadToken, Refusal};
-use response_body::ResponseBody;
-use route::{Missed, Route, Table};
+use routes::route::{self, Missed, Route, Table};
+use routes::{config, path};
+use tokens::access::Access;
+use tokens::cache::Cache;
+use upstreams::forward::Outgoing;
+use upstreams::headers::{self, Origin};
+use upstreams::response_body::ResponseBody;
+use upstreams::tunnel;
+use wire::gate::Talk;
+use wire::head;
 
-pub use listen::{start, watch_over};
+pub use wire::listen::{start, watch_over};
 
 /// Keys that are not known are looked for at most this often.
 const LOOK_FOR_KEYS: i64 = 5_000;

@@ -9,9 +9,9 @@ use http::{HeaderValue, Response, StatusCode};
 use miid_protocol::problem::CONTENT_TYPE as PROBLEM;
 use serde_json::json;
 
-use super::head::Wrong;
-use super::path::PathError;
-use super::route::Route;
+use super::routes::path::PathError;
+use super::routes::route::Route;
+use super::wire::head::Wrong;
 
 /// Why a token does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,10 +4,10 @@
 
 // The very files of the gateway, which depend on nothing else of it.
 #[allow(dead_code)]
-#[path = "../../../gateway/src/edge/head.rs"]
+#[path = "../../../gateway/src/edge/wire/head.rs"]
 mod head;
 #[allow(dead_code)]
-#[path = "../../../gateway/src/edge/path.rs"]
+#[path = "../../../gateway/src/edge/routes/path.rs"]
 mod path;
 
 use head::{Framing, Head};

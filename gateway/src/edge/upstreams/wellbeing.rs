@@ -12,8 +12,8 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-use super::Edge;
-use super::route::{Health, Protocol, Route, Table, Upstream};
+use crate::edge::Edge;
+use crate::edge::routes::route::{Health, Protocol, Route, Table, Upstream};
 
 /// Failures in a row before an upstream is left alone …
 const FAILURES: u32 = 5;
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn who_fails_five_times_in_a_row_is_left_alone_unless_there_is_nobody_else() {
         let text = "[[edge.route]]\nname=\"r\"\nprefix=\"/\"\nkind=\"public\"\nupstreams=[\"http://a:1\",\"http://b:1\"]";
-        let table = super::super::config::parse(text, std::path::Path::new("x")).expect("a route");
+        let table = crate::edge::routes::config::parse(text, std::path::Path::new("x")).expect("a route");
         let route = &table.routes[0];
         let chosen = || (0..4).filter_map(|_| route.choose(&[]).map(|(i, _)| i)).collect::<Vec<_>>();
         assert_eq!(chosen(), [0, 1, 0, 1]);
@@ -196,7 +196,7 @@ mod tests {
         };
         let asking = "health_path=\"/healthz\"";
         let table = |routes: &[String]| {
-            super::super::config::parse(&routes.concat(), std::path::Path::new("x")).expect("routes")
+            crate::edge::routes::config::parse(&routes.concat(), std::path::Path::new("x")).expect("routes")
         };
         let verdict = |table: &Table, name: &str| {
             let route = table.routes.iter().find(|route| *route.name == *name).expect("a route");

@@ -21,19 +21,19 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::access::Access;
-use super::caller::Caller;
 use super::forward::{Outgoing, Patience, begin, bounds, uri, version};
-use super::gate::Talk;
-use super::head::{self, Wrong};
 use super::headers::drop_hop_by_hop;
 use super::pool::{self, ConnectError, Link};
-use super::rarely::Alarm;
-use super::refusal::Refusal;
 use super::request_body::{Fate, RequestBody};
 use super::response_body::{Endless, ResponseBody};
-use super::route::{Protocol, Route, Upstream};
 use crate::clock;
+use crate::edge::refusal::Refusal;
+use crate::edge::routes::route::{Protocol, Route, Upstream};
+use crate::edge::tokens::access::Access;
+use crate::edge::wire::caller::Caller;
+use crate::edge::wire::gate::Talk;
+use crate::edge::wire::head::{self, Wrong};
+use crate::edge::wire::rarely::Alarm;
 
 /// Bytes carried at once.
 const PIECE: usize = 16 * 1024;
@@ -49,7 +49,7 @@ pub(crate) enum Asked {
 }
 
 impl Asked {
-    /// Whether a request asks to become a WebSocket: over HTTP/1 by the same rule as [`super::head`]. A `CONNECT`
+    /// Whether a request asks to become a WebSocket: over HTTP/1 by the same rule as [`crate::edge::wire::head`]. A `CONNECT`
     /// to anything else goes nowhere.
     pub(crate) fn by(request: &Request<Incoming>, talk: Option<Talk>) -> Result<Option<Self>, Refusal> {
         if *request.method() == Method::CONNECT {

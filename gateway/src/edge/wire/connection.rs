@@ -23,7 +23,8 @@ use super::caller::{Caller, Pace, Seat};
 use super::gate::{Gate, HEAD_TIMEOUT, Talk};
 use super::head::MAX_HEAD;
 use super::rarely::Rarely;
-use super::{Edge, refusal};
+use crate::edge::Edge;
+use crate::edge::refusal;
 
 /// What HTTP/2 begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -14,18 +14,18 @@ use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::access::Access;
-use super::gate::Talk;
-use super::head::Wrong;
 use super::headers::drop_hop_by_hop;
-use super::interim::Interim;
 use super::kept::Kept;
 use super::pool::{self, ConnectError, Link};
-use super::rarely::{Alarm, Rarely};
-use super::refusal::{BadToken, Refusal};
 use super::request_body::{BadBody, Fate, RequestBody};
 use super::response_body::{Bounds, Broken, Endless, LONG, ResponseBody};
-use super::route::{Protocol, Route, Upstream};
+use crate::edge::refusal::{BadToken, Refusal};
+use crate::edge::routes::route::{Protocol, Route, Upstream};
+use crate::edge::tokens::access::Access;
+use crate::edge::wire::gate::Talk;
+use crate::edge::wire::head::Wrong;
+use crate::edge::wire::interim::Interim;
+use crate::edge::wire::rarely::{Alarm, Rarely};
 
 /// A request whose head is as the upstream is to see it.
 pub(crate) struct Outgoing<'r> {

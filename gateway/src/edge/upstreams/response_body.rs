@@ -15,10 +15,10 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::access::Access;
-use super::caller::Caller;
-use super::gate::Answering;
 use super::pool::Link;
+use crate::edge::tokens::access::Access;
+use crate::edge::wire::caller::Caller;
+use crate::edge::wire::gate::Answering;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]

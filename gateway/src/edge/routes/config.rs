@@ -364,8 +364,8 @@ mod tests {
         assert_eq!(found(Method::POST, "/orders").as_deref(), Ok("new-orders"));
         assert_eq!(found(Method::POST, "/orders/7").as_deref(), Ok("order"), "a pattern says more");
         assert_eq!(found(Method::GET, "/orders/7/lines").as_deref(), Ok("orders"));
-        assert_eq!(found(Method::PUT, "/orders").err(), Some(super::super::route::Missed::Method));
-        assert_eq!(found(Method::GET, "/other").err(), Some(super::super::route::Missed::Path));
+        assert_eq!(found(Method::PUT, "/orders").err(), Some(crate::edge::routes::route::Missed::Method));
+        assert_eq!(found(Method::GET, "/other").err(), Some(crate::edge::routes::route::Missed::Path));
         let route = table.find(&Method::POST, "/orders").expect("critical");
         assert!(route.ask_active && route.store_away == StoreAway::Refuse);
     }
@@ -408,8 +408,8 @@ mod tests {
     }
     #[test]
     fn a_weak_route_never_takes_a_request_that_another_spelling_gives_to_a_strict_one() {
-        use super::super::path::normalise;
-        use super::super::route::Missed;
+        use crate::edge::routes::path::normalise;
+        use crate::edge::routes::route::Missed;
         let strict = |name: &str, more: &str| {
             format!(
                 "[[edge.route]]\nname=\"{name}\"\nkind=\"critical\"\naudience=\"a-shop\"\nupstreams=[\"http://a:1\"]\n{more}\n"

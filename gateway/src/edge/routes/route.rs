@@ -9,9 +9,9 @@ use http::Method;
 use miid_protocol::ClientId;
 use serde::Deserialize;
 
-use super::metrics::RouteMetrics;
 use super::path::{Match, PathRule};
-use super::upstream::{Verdict, Wellbeing};
+use crate::edge::metrics::RouteMetrics;
+use crate::edge::upstreams::wellbeing::{Verdict, Wellbeing};
 
 /// How much is asked of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

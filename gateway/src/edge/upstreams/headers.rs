@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, TE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::access::Access;
-use super::head::{self, Wrong};
-use super::ids::{RequestId, Trace};
-use super::route::Route;
+use crate::edge::ids::{RequestId, Trace};
+use crate::edge::routes::route::Route;
+use crate::edge::tokens::access::Access;
+use crate::edge::wire::head::{self, Wrong};
 
 /// `typ` of what upstreams are shown: nobody takes it for an access token.
 pub(crate) const IDENTITY_TYP: &str = "miid-identity+jwt";

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 
 use super::gate::Talk;
-use super::headers::drop_hop_by_hop;
-use super::request_body::RequestBody;
+use crate::edge::upstreams::headers::drop_hop_by_hop;
+use crate::edge::upstreams::request_body::RequestBody;
 
 /// Bytes of interim answers that wait to be written; more are left out, since none of them is needed.
 const MOST: usize = 32 * 1024;

@@ -112,8 +112,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::access::tests::access;
     use super::*;
-    use crate::edge::access::tests::access;
 
     #[test]
     fn a_flood_does_not_grow_it_and_what_is_used_stays() {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::response_body::{Bounds, Broken};
+use crate::edge::upstreams::response_body::{Bounds, Broken};
 
 /// Ends with why.
 type Over = Pin<Box<dyn Future<Output = Broken> + Send>>;

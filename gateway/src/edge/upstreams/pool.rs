@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::rarely::{Alarm, Driver};
 use super::request_body::RequestBody;
-use super::route::Upstream;
-use super::socket::Socket;
+use crate::edge::routes::route::Upstream;
+use crate::edge::wire::rarely::{Alarm, Driver};
+use crate::edge::wire::socket::Socket;
 
 /// Idle connections of one worker to one upstream.
 const MAX_IDLE: usize = 128;

@@ -10,9 +10,10 @@ use miid_protocol::{ClientId, Lifetime, SessionId, Timestamp};
 use serde::Serialize;
 
 use super::cache::TokenHash;
-use super::refusal::{BadToken, Refusal};
-use super::route::{Kind, Route, StoreAway};
-use super::{Edge, headers};
+use crate::edge::Edge;
+use crate::edge::refusal::{BadToken, Refusal};
+use crate::edge::routes::route::{Kind, Route, StoreAway};
+use crate::edge::upstreams::headers;
 use crate::http::Control;
 use crate::keys::{AccessClaims, KeyRing, TokenFault};
 use crate::leases::{CloseReason, Lease, Shown, Signed};
@@ -361,7 +362,7 @@ pub(crate) mod tests {
         let text = format!(
             "[[edge.route]]\nname=\"r\"\nprefix=\"/\"\nupstreams=[\"http://a:1\"]\nkind=\"general\"\naudience=\"demo-shop\"\n{more}"
         );
-        let table = super::super::config::parse(&text, std::path::Path::new("x")).expect("a route");
+        let table = crate::edge::routes::config::parse(&text, std::path::Path::new("x")).expect("a route");
         table.routes[0].clone()
     }
 

@@ -1,9 +1,9 @@
 //! Whether the session behind a token is connected now. Asked of the store for each request, since the answer
 //! of a moment ago is what a critical call must not rely on; what cannot be found out is no.
 
-use super::Edge;
 use super::access::Access;
-use super::refusal::Refusal;
+use crate::edge::Edge;
+use crate::edge::refusal::Refusal;
 
 impl Edge {
     /// Asks.

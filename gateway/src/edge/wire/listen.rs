@@ -11,8 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::caller::Seat;
+use super::connection;
 use super::rarely::Rarely;
-use super::{Edge, connection, pool, socket, upstream};
+use super::socket;
+use crate::edge::Edge;
+use crate::edge::upstreams::pool;
+use crate::edge::upstreams::wellbeing;
 
 /// How often a worker closes connections that idle.
 const TIDY_POOL: Duration = Duration::from_secs(10);
@@ -150,7 +154,7 @@ pub async fn watch_over(edge: Arc<Edge>, stop: CancellationToken) {
         () = beside => {}
         () = tidying => {}
         () = reload(&edge) => {}
-        () = upstream::watch(edge.clone()) => {}
+        () = wellbeing::watch(edge.clone()) => {}
     }
 }
 
