@@ -10,8 +10,9 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity as _;
 use sha2::{Digest as _, Sha512};
 
-/// Bits of a scalar that are looked up at once: 74 additions, and tables of 380 kB.
-const BITS: usize = 7;
+/// Bits of a scalar that are looked up at once: 64 additions, and tables of 655 kB. (With 7 there are 74 and 380 kB, and
+/// a check takes 14.2 µs instead of 13.1 on an AMD EPYC, also where other work has the nearest caches.)
+const BITS: usize = 8;
 /// Multiples in a row: a digit of more than this many is taken from the next row's first, and the rest subtracted.
 const MULTIPLES: usize = 1 << (BITS - 1);
 /// A scalar has 253 bits, and the last digit may be one more.
