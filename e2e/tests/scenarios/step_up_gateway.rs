@@ -33,6 +33,7 @@ on_both!(
 on_sqlite!(
     a_token_of_a_step_up_runs_out_by_itself,
     the_edge_lets_a_step_up_through_and_a_refresh_not,
+    a_step_up_that_was_approved_by_a_clock_ahead_counts_from_its_token_on,
     how_a_service_may_ask_is_part_of_its_registration,
 );
 on_postgres!(a_step_up_crosses_between_two_gateways);
@@ -586,6 +587,27 @@ async fn the_edge_lets_a_step_up_through_and_a_refresh_not(world: World) {
         (edge.get("/pay", &given.access_token).await.status == 401).then_some(())
     })
     .await;
+}
+
+async fn a_step_up_that_was_approved_by_a_clock_ahead_counts_from_its_token_on(world: World) {
+    let upstream = Upstream::start();
+    let edge =
+        Edge::new(&world, "edge", &route("pay", "/pay", "general", &upstream.url(), "step_up = \"5m\""));
+    let flags = edge.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let (gateway, shop) = world.gateway_and_service(&flags).await;
+    let alice = world.wallet();
+    let session = shop.sign_in(&gateway, &alice).await.session_id;
+    let login = step_up(&shop, &gateway, session).await;
+    let approved = approved(&shop, &gateway, &alice, &login).await;
+    // As another instance would have noted it, whose clock is half a minute ahead.
+    gateway
+        .database
+        .execute("UPDATE challenges SET changed_at = changed_at + 30000 WHERE state = 'approved'")
+        .await;
+    let given: TokenResponse = exchange(&shop, &gateway, &approved).await.is(200).ok();
+    assert_eq!(payload(&given.access_token)["iat"].as_i64(), given.auth_time);
+    edge.get("/pay", &given.access_token).await.is(200);
 }
 
 async fn how_a_service_may_ask_is_part_of_its_registration(world: World) {
