@@ -13,6 +13,7 @@ on_sqlite!(
     nobody_behind_turns_a_method_into_another,
     routes_that_ask_one_upstream_share_its_answer_also_after_a_reload,
     a_reload_without_routes_changes_nothing_and_says_so,
+    a_token_is_passed_on_where_the_route_says_so_and_else_by_public_ones_alone,
 );
 
 async fn no_spelling_of_a_request_comes_by_a_weaker_route(world: World) {
@@ -129,4 +130,27 @@ async fn a_reload_without_routes_changes_nothing_and_says_so(world: World) {
     .await;
     assert!(log.contains("has no [[edge.route]]"), "{log}");
     edge.send(Method::GET, "/pub/x", |request| request).await.is(200);
+}
+
+async fn a_token_is_passed_on_where_the_route_says_so_and_else_by_public_ones_alone(world: World) {
+    let upstream = Upstream::start();
+    let with = |name: &str, kind: &str, more: &str| {
+        route(name, &format!("/{name}"), kind, &upstream.url(), &format!("{more}\n"))
+    };
+    let (on, off) = ("pass_authorization = true", "pass_authorization = false");
+    let table = [
+        with("public", "public", ""),
+        with("public-off", "public", off),
+        with("general", "general", ""),
+        with("general-on", "general", on),
+    ];
+    let edge = Edge::new(&world, "edge", &table.concat());
+    let (gateway, shop) = gateway(&world, &edge, &[]).await;
+    let tokens = shop.sign_in(&gateway, &world.wallet()).await;
+    for (name, passed) in [("public", true), ("public-off", false), ("general", false), ("general-on", true)]
+    {
+        let seen = edge.get(&format!("/{name}"), &tokens.access_token).await.is(200).json();
+        let token = seen["headers"]["authorization"][0].as_str();
+        assert_eq!(token.is_some(), passed, "{name}: {token:?}");
+    }
 }

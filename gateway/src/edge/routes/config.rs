@@ -89,7 +89,7 @@ struct RouteTable {
     ask_active: Option<bool>,
     store_away: Option<StoreAway>,
     #[serde(default)]
-    pass_authorization: bool,
+    pass_authorization: Option<bool>,
     #[serde(default)]
     forwarded: bool,
     max_body: Option<u64>,
@@ -282,7 +282,7 @@ fn route(table: RouteTable, mistakes: &mut Vec<String>) -> Option<Route> {
         step_up,
         ask_active: table.kind == Kind::Critical && table.ask_active.unwrap_or(true),
         store_away,
-        pass_authorization: table.pass_authorization || table.kind == Kind::Public,
+        pass_authorization: table.pass_authorization.unwrap_or(table.kind == Kind::Public),
         forwarded: table.forwarded,
         max_body: table.max_body.unwrap_or(16 << 20),
         retries: table.retries.unwrap_or(1),
