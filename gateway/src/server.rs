@@ -18,6 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use miid_protocol::Issuer;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,6 +42,8 @@ const CONNECTION_BUFFER: usize = 8 * 1024;
 /// Serves until `stop` is there, then ends streams, lets requests finish, and returns.
 pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     init_logs(settings.log_json);
+    // Before anything is said: whoever asks to have the file read again must not end the program.
+    let hangups = signal(SignalKind::hangup())?;
     let edge = match settings.edge_listen {
         Some(address) => Some((bind(address).await?, routes(&settings)?)),
         None => None,
@@ -92,9 +95,11 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> anyhow
         let leases = Leases::new(app.store.clone());
         let config = app.settings.config_file.clone();
         let edge = Edge::new(app.clone(), leases, table, config, serving.clone());
-        background.spawn(edge::watch_over(edge.clone(), stopping.clone()));
+        background.spawn(edge::watch_over(edge.clone(), hangups, stopping.clone()));
         let (bound, grace) = (app.settings.bounds.edge_connections, app.settings.grace());
         edge_ends = Some(tokio::spawn(edge::start(edge, listener, bound, serving.clone(), grace)));
+    } else {
+        background.spawn(nothing_to_read_again(hangups, stopping.clone()));
     }
     let connections = tokio::spawn(accept(
         listener,
@@ -121,6 +126,13 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> anyhow
     Ok(())
 }
 
+/// SIGHUP where there is no edge.
+async fn nothing_to_read_again(mut hangups: Signal, stop: CancellationToken) {
+    while stop.run_until_cancelled(hangups.recv()).await.flatten().is_some() {
+        tracing::info!("SIGHUP: only the edge's routes are read again, and there is no edge (--edge-listen)");
+    }
+}
+
 /// The edge's routes, without which its listener would be of no use.
 fn routes(settings: &Settings) -> anyhow::Result<crate::edge::routes::route::Table> {
     let file = settings.config_file.as_deref();
@@ -130,7 +142,6 @@ fn routes(settings: &Settings) -> anyhow::Result<crate::edge::routes::route::Tab
 
 /// SIGTERM or Ctrl-C.
 pub async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
     let interrupt = tokio::signal::ctrl_c();
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => {

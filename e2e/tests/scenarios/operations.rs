@@ -10,6 +10,7 @@ use miid_e2e::service::RETURN_URL;
 use miid_e2e::{Gateway, Renewable as _, World, eventually, on_both, on_sqlite};
 use miid_protocol::service::{Challenge, CreateChallenge};
 use miid_protocol::{ErrorCode, paths};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::sign_in::sign_in;
@@ -28,6 +29,7 @@ on_sqlite!(
     a_file_that_is_no_database_is_left_alone,
     metrics_count_and_name_nobody,
     settings_come_from_flags_then_the_environment_then_a_file,
+    a_hangup_ends_no_gateway_without_an_edge,
     commands_work_beside_a_running_gateway,
     changes_of_a_service_that_cannot_be_say_why,
 );
@@ -473,6 +475,16 @@ fn signing_kid(token: &str) -> String {
     let header = token.split('.').next().and_then(miid_protocol::jws::decode).unwrap();
     let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
     header["kid"].as_str().unwrap().to_owned()
+}
+
+async fn a_hangup_ends_no_gateway_without_an_edge(world: World) {
+    let mut gateway = world.gateway(&[]).await;
+    gateway.program().signal(Signal::SIGHUP);
+    eventually("it says that there is nothing to read again", || {
+        std::future::ready(gateway.program().errors().contains("there is no edge").then_some(()))
+    })
+    .await;
+    world.get(&gateway, paths::JWKS).await.is(200);
 }
 
 async fn settings_come_from_flags_then_the_environment_then_a_file(world: World) {

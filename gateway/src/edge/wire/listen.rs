@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::Signal;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -138,7 +139,7 @@ fn work(
 }
 
 /// Everything that goes on beside the listener, until stopped: leases, log, health, reload.
-pub async fn watch_over(edge: Arc<Edge>, stop: CancellationToken) {
+pub async fn watch_over(edge: Arc<Edge>, hangups: Signal, stop: CancellationToken) {
     let tidying = async {
         let mut ticks = tokio::time::interval(LOOK_AT_KEYS);
         let mut known = std::sync::Weak::new();
@@ -153,15 +154,13 @@ pub async fn watch_over(edge: Arc<Edge>, stop: CancellationToken) {
     tokio::select! {
         () = beside => {}
         () = tidying => {}
-        () = reload(&edge) => {}
+        () = reload(&edge, hangups) => {}
         () = wellbeing::watch(edge.clone()) => {}
     }
 }
 
 /// SIGHUP: the configuration is read again.
-async fn reload(edge: &Edge) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+async fn reload(edge: &Edge, mut hangups: Signal) {
     while hangups.recv().await.is_some() {
         edge.reload();
     }
