@@ -38,6 +38,7 @@ pub(crate) async fn take_up(core: &Arc<Core>) -> Result<(), StoreError> {
 
 /// Works until the service closes.
 pub(crate) async fn run(core: Arc<Core>) {
+    let mut is_behind = false;
     for tick in 1.. {
         if !core.pause(TICK).await {
             return;
@@ -53,7 +54,13 @@ pub(crate) async fn run(core: Arc<Core>) {
         if tick % SWEEP == 0 {
             core.starts.forget_quiet();
             core.returns.forget_quiet();
-            log(sweep(&core).await);
+        }
+        // A mountain is carried off a portion at each tick, or more might come than goes.
+        if tick % SWEEP == 0 || is_behind {
+            is_behind = sweep(&core).await.unwrap_or_else(|error| {
+                log(Err(error));
+                false
+            });
         }
     }
 }
@@ -114,7 +121,8 @@ async fn end_uncompleted(core: &Arc<Core>) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn sweep(core: &Arc<Core>) -> Result<(), StoreError> {
+/// Forgets what was kept long enough; whether there may be more of it.
+async fn sweep(core: &Arc<Core>) -> Result<bool, StoreError> {
     let ago = |lifetime: Lifetime| Timestamp::from_millis(core.now().millis() - lifetime.millis());
     let full = |deleted: u64| i64::try_from(deleted).is_ok_and(|deleted| deleted >= SWEEP_BATCH);
     for _ in 0..SWEEP_BATCHES {
@@ -125,10 +133,10 @@ async fn sweep(core: &Arc<Core>) -> Result<(), StoreError> {
             core.store.sweep_step_ups(core.now()).await?,
         ];
         if !more.into_iter().any(full) {
-            break;
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Events about a challenge that came before its row was written.

@@ -91,3 +91,21 @@ impl Store {
         row.map(|row| Ok((row.text("text_value")?, row.int("int_value")?))).transpose()
     }
 }
+
+#[cfg(test)]
+impl Store {
+    /// How many rows there are of what sign-ins write.
+    async fn row_counts(&self) -> [(&'static str, i64); 3] {
+        let mut counts = [("logins", 0), ("sessions", 0), ("known_browsers", 0)];
+        let sql = [
+            "SELECT count(*) AS n FROM logins",
+            "SELECT count(*) AS n FROM sessions",
+            "SELECT count(*) AS n FROM known_browsers",
+        ];
+        for ((_, count), sql) in counts.iter_mut().zip(sql) {
+            let row = self.db.read_one(sql, Vec::new()).await.expect("reads").expect("a row");
+            *count = row.int("n").expect("a number");
+        }
+        counts
+    }
+}

@@ -445,6 +445,36 @@ async fn sweeps_are_bounded_and_leave_what_the_gateway_has_yet_to_hear() {
     .await;
 }
 
+#[tokio::test]
+async fn sign_ins_by_the_thousand_leave_one_session_and_no_pile_once_they_are_swept() {
+    on_both(async |stores| {
+        let store = &stores[0];
+        // Fewer where each waits for transactions of a server.
+        let many = if stores.len() == 1 { 10_000 } else { 2_000 };
+        for n in 0..many {
+            open_login(store, n).await;
+            store.begin_exchange(&claim(n, "a"), &approval(), at(10), at(20)).await.expect("answers");
+            store.activate(&claim(n, "a"), &session(n)).await.expect("answers");
+            if let Some(before) = n.checked_sub(1) {
+                let end = End { at: at(2_000), reason: RevokeReason::Superseded };
+                store.end_session(session_id(before), end, None).await.expect("answers");
+            }
+        }
+        let batch = u64::try_from(super::SWEEP_BATCH).expect("a number of rows");
+        let (mut sessions, mut logins) = (0, 0);
+        for _ in 0..u64::from(many).div_ceil(batch) {
+            let swept = store.sweep_sessions(at(5_000)).await.expect("sweeps");
+            sessions += swept;
+            assert!(swept <= batch, "in portions: {swept}");
+            logins += store.sweep_logins(at(300_001)).await.expect("sweeps");
+        }
+        assert_eq!((sessions, logins), (u64::from(many) - 1, u64::from(many)));
+        assert_eq!(store.live_sessions(None, 10).await.expect("reads"), [session_id(many - 1)]);
+        assert_eq!(store.row_counts().await, [("logins", 0), ("sessions", 1), ("known_browsers", 0)]);
+    })
+    .await;
+}
+
 /// A session, and a step-up for it that is being exchanged by "a".
 async fn stepping_up(store: &Store, n: u32) -> StepUpToken {
     open_for(store, n, Binding::Linked, Some(session_id(1))).await;
