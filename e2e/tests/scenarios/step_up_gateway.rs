@@ -2,17 +2,17 @@
 //! else, worth one short token, and over when the session is.
 
 use futures_util::future::{join, join_all};
-use miid_e2e::edge::route;
 use miid_e2e::gateway::Address;
-use miid_e2e::{Edge, Login, Renewable as _, Service, Upstream, Wallet, World};
+use miid_e2e::{Login, Renewable as _, Service, Wallet, World};
 use miid_e2e::{on_both, on_postgres, on_sqlite};
 use miid_protocol::request::SignInRequest;
 use miid_protocol::service::{
-    Challenge, ChallengeStatus, CreateChallenge, EndReason, ExpireReason, Risk, ServiceSessionList,
-    TokenResponse,
+    Challenge, ChallengeStatus, CreateChallenge, Risk, ServiceSessionList, TokenResponse,
 };
 use miid_protocol::{ErrorCode, SessionId, jws, paths};
 use serde_json::{Value, json};
+
+use crate::step_up_ends::ENDED;
 
 on_both!(
     a_step_up_gives_one_short_token_and_leaves_its_session_as_it_is,
@@ -22,21 +22,10 @@ on_both!(
     an_addressed_step_up_is_for_who_the_session_is,
     three_step_ups_are_pending_in_a_session_at_most,
     the_same_step_up_again_is_the_same_also_when_its_session_ended,
-    a_step_up_ends_with_its_session_however_that_ends,
-    a_step_up_does_not_outlive_the_time_of_its_session,
-    a_second_use_of_a_step_ups_code_ends_the_session,
     a_step_up_and_a_sign_in_do_not_stand_for_one_another,
-    an_approval_and_the_end_of_the_session_at_once_have_one_winner,
-    an_exchange_and_the_end_of_the_session_at_once_leave_nothing_alive,
-    a_step_up_that_was_taken_back_is_worth_nothing,
 );
-on_sqlite!(
-    a_token_of_a_step_up_runs_out_by_itself,
-    the_edge_lets_a_step_up_through_and_a_refresh_not,
-    a_step_up_that_was_approved_by_a_clock_ahead_counts_from_its_token_on,
-    how_a_service_may_ask_is_part_of_its_registration,
-);
-on_postgres!(a_step_up_crosses_between_two_gateways);
+on_sqlite!(how_a_service_may_ask_is_part_of_its_registration,);
+on_postgres!(a_step_up_crosses_between_two_gateways,);
 
 /// What a step-up in this session says.
 fn asking(shop: &Service, session: SessionId) -> (CreateChallenge, String) {
@@ -62,38 +51,43 @@ async fn ask(shop: &Service, at: &Address, (body, verifier): (CreateChallenge, S
     Login { challenge: shop.create(at, &body).await.is(201).ok(), verifier }
 }
 
-async fn step_up(shop: &Service, at: &Address, session: SessionId) -> Login {
+pub(crate) async fn step_up(shop: &Service, at: &Address, session: SessionId) -> Login {
     ask(shop, at, asking(shop, session)).await
 }
 
 /// What an exchange needs.
-struct Approved {
-    code: String,
-    verifier: String,
-    response_code: String,
+pub(crate) struct Approved {
+    pub(crate) code: String,
+    pub(crate) verifier: String,
+    pub(crate) response_code: String,
 }
 
 /// Claims and approves a step-up.
-async fn approved(shop: &Service, at: &Address, wallet: &Wallet, login: &Login) -> Approved {
+pub(crate) async fn approved(shop: &Service, at: &Address, wallet: &Wallet, login: &Login) -> Approved {
     wallet.claim(at, login).await.is(200);
     let returned = wallet.approve_linked(at, &login.challenge).await;
     let (code, verifier) = (shop.code(at, login.id()).await, login.verifier.clone());
     Approved { code, verifier, response_code: returned.response_code.expose().to_owned() }
 }
 
-async fn exchange(shop: &Service, at: &Address, approved: &Approved) -> miid_e2e::Answer {
+pub(crate) async fn exchange(shop: &Service, at: &Address, approved: &Approved) -> miid_e2e::Answer {
     shop.exchange_returned(at, &approved.code, &approved.verifier, &approved.response_code).await
 }
 
 /// A whole step-up.
-async fn stepped_up(shop: &Service, at: &Address, wallet: &Wallet, session: SessionId) -> TokenResponse {
+pub(crate) async fn stepped_up(
+    shop: &Service,
+    at: &Address,
+    wallet: &Wallet,
+    session: SessionId,
+) -> TokenResponse {
     let login = step_up(shop, at, session).await;
     let approved = approved(shop, at, wallet, &login).await;
     exchange(shop, at, &approved).await.is(200).ok()
 }
 
 /// What a token says.
-fn payload(token: &str) -> Value {
+pub(crate) fn payload(token: &str) -> Value {
     let payload = jws::decode(token.split('.').nth(1).expect("three parts")).expect("base64url");
     serde_json::from_slice(&payload).expect("JSON")
 }
@@ -102,8 +96,6 @@ async fn sessions(shop: &Service, at: &Address) -> Vec<Value> {
     let list: ServiceSessionList = shop.get(at, paths::SERVICE_SESSIONS).await.ok();
     list.sessions.iter().map(|session| json!(session)).collect()
 }
-
-const ENDED: EndReason = EndReason::Expired(ExpireReason::SessionEnded);
 
 async fn a_step_up_gives_one_short_token_and_leaves_its_session_as_it_is(world: World) {
     let (gateway, shop) = world.gateway_and_service(&[]).await;
@@ -332,100 +324,6 @@ async fn the_same_step_up_again_is_the_same_also_when_its_session_ended(world: W
     shop.create(&gateway, &asking(&shop, session).0).await.refused(ErrorCode::SessionNotFound);
 }
 
-async fn a_step_up_ends_with_its_session_however_that_ends(world: World) {
-    let (gateway, shop) = world.gateway_and_service(&[]).await;
-    for way in ["by the person", "by the service", "by another sign-in", "by retirement"] {
-        let alice = world.wallet();
-        let tokens = shop.sign_in(&gateway, &alice).await;
-        let session = tokens.session_id;
-        let unclaimed = step_up(&shop, &gateway, session).await;
-        let pending = step_up(&shop, &gateway, session).await;
-        alice.claim(&gateway, &pending).await.is(200);
-        let waiting = step_up(&shop, &gateway, session).await;
-        let approved = approved(&shop, &gateway, &alice, &waiting).await;
-        let mut log = shop.events(&gateway, Some(waiting.id()), None).await;
-        let mut wallet = alice.events(&gateway, None).await;
-        match way {
-            "by the person" => alice.revoke(&gateway, "demo-shop", session).await.is(200).status,
-            "by the service" => shop.end_session(&gateway, session).await.is(204).status,
-            "by another sign-in" => u16::from(shop.sign_in(&gateway, &alice).await.scope.is_empty()),
-            _ => alice.retire(&gateway).await.is(200).status,
-        };
-        // The wallet hears of both that it had; the service of its own.
-        for _ in 0..2 {
-            let told = wallet.expect("challenge_expired").await.json();
-            assert_eq!(told["reason"], "session_ended", "{way}");
-        }
-        assert_eq!(log.expect("challenge_expired").await.json()["reason"], "session_ended", "{way}");
-        for login in [&unclaimed, &pending, &waiting] {
-            let now = shop.challenge(&gateway, login.id()).await;
-            assert_eq!((now.status, now.reason), (ChallengeStatus::Expired, Some(ENDED)), "{way}");
-            assert_eq!(now.authorization_code, None);
-        }
-        exchange(&shop, &gateway, &approved).await.refused(ErrorCode::InvalidGrant);
-        if way == "by retirement" {
-            alice.claim(&gateway, &unclaimed).await.refused(ErrorCode::DidRetired);
-            continue;
-        }
-        alice.claim(&gateway, &unclaimed).await.refused(ErrorCode::ChallengeExpired);
-        alice.try_approve_linked(&gateway, &pending.challenge).await.refused(ErrorCode::ChallengeExpired);
-        alice.cancel(&gateway, &waiting.challenge).await.refused(ErrorCode::ChallengeExpired);
-        assert!(alice.challenges(&gateway).await.is_empty(), "{way}");
-        let live = u8::from(way == "by another sign-in");
-        assert_eq!(alice.sessions(&gateway).await.len(), usize::from(live), "{way}");
-    }
-}
-
-async fn a_step_up_does_not_outlive_the_time_of_its_session(world: World) {
-    let flags = ["--session-ttl", "4s", "--step-up-ttl", "5m"];
-    let (gateway, shop) = world.gateway_and_service(&flags).await;
-    let alice = world.wallet();
-    let mut wallet = alice.events(&gateway, None).await;
-    let tokens = shop.sign_in(&gateway, &alice).await;
-    let given = stepped_up(&shop, &gateway, &alice, tokens.session_id).await;
-    assert!(given.expires_in <= 4, "nothing outlives the session: {}", given.expires_in);
-    let login = step_up(&shop, &gateway, tokens.session_id).await;
-    assert!(Some(login.challenge.expires_at) <= tokens.session_expires_at);
-    let approved = approved(&shop, &gateway, &alice, &login).await;
-    assert_eq!(wallet.expect("challenge_expired").await.json()["reason"], "session_ended");
-    exchange(&shop, &gateway, &approved).await.refused(ErrorCode::InvalidGrant);
-    let now = shop.challenge(&gateway, login.id()).await;
-    assert_eq!((now.status, now.reason), (ChallengeStatus::Expired, Some(ENDED)));
-    assert!(!shop.introspect(&gateway, &given.access_token).await.active);
-}
-
-async fn a_second_use_of_a_step_ups_code_ends_the_session(world: World) {
-    let (gateway, shop) = world.gateway_and_service(&[]).await;
-    let alice = world.wallet();
-    let tokens = shop.sign_in(&gateway, &alice).await;
-    let login = step_up(&shop, &gateway, tokens.session_id).await;
-    let right = approved(&shop, &gateway, &alice, &login).await;
-    let given: TokenResponse = exchange(&shop, &gateway, &right).await.is(200).ok();
-    let mut wallet = alice.events(&gateway, None).await;
-    // Where something of it is wrong it is no second use.
-    let (code, verifier, response_code) = (&right.code, &right.verifier, &right.response_code);
-    let wrong = miid_e2e::service::pkce().0;
-    let others = shop.sign_in(&gateway, &world.wallet()).await.session_id;
-    for answer in [
-        shop.exchange_returned(&gateway, code, &wrong, response_code).await,
-        shop.exchange_returned(&gateway, code, verifier, &response_code.replace("miid_rc_", "miid_rc_x"))
-            .await,
-        shop.exchange(&gateway, code, verifier).await,
-    ] {
-        answer.is(400);
-        assert_eq!(answer.problem().error.as_deref(), Some("invalid_grant"));
-    }
-    assert!(shop.introspect(&gateway, &given.access_token).await.active);
-    exchange(&shop, &gateway, &right).await.refused(ErrorCode::InvalidGrant);
-    assert_eq!(wallet.expect("session_revoked").await.json()["reason"], "code_reuse");
-    for token in [&given.access_token, &tokens.access_token] {
-        assert!(!shop.introspect(&gateway, token).await.active);
-    }
-    shop.refresh(&gateway, tokens.renewal()).await.refused(ErrorCode::InvalidGrant);
-    assert_eq!(shop.challenge(&gateway, login.id()).await.status, ChallengeStatus::Revoked);
-    step_up(&shop, &gateway, others).await;
-}
-
 async fn a_step_up_and_a_sign_in_do_not_stand_for_one_another(world: World) {
     let (gateway, shop) = world.gateway_and_service(&[]).await;
     let alice = world.wallet();
@@ -466,148 +364,6 @@ async fn a_step_up_and_a_sign_in_do_not_stand_for_one_another(world: World) {
     assert!(payload(&given.access_token).get("acr").is_none());
     // A code is no refresh token, and there is none to be had of the step-up.
     shop.refresh(&gateway, &codes[0].0).await.refused(ErrorCode::InvalidGrant);
-}
-
-async fn an_approval_and_the_end_of_the_session_at_once_have_one_winner(world: World) {
-    let (gateway, shop) = world.gateway_and_service(&[]).await;
-    for round in 0..12 {
-        let alice = world.wallet();
-        let session = shop.sign_in(&gateway, &alice).await.session_id;
-        let login = step_up(&shop, &gateway, session).await;
-        let claimed = round % 2 == 0;
-        if claimed {
-            alice.claim(&gateway, &login).await.is(200);
-        }
-        let answering = async {
-            if claimed {
-                alice.try_approve_linked(&gateway, &login.challenge).await
-            } else {
-                alice.claim(&gateway, &login).await
-            }
-        };
-        let (answer, ended) = join(answering, shop.end_session(&gateway, session)).await;
-        ended.is(204);
-        if answer.status != 200 {
-            answer.refused(ErrorCode::ChallengeExpired);
-        }
-        let now = shop.challenge(&gateway, login.id()).await;
-        assert_eq!((now.status, now.reason), (ChallengeStatus::Expired, Some(ENDED)), "round {round}");
-        assert!(alice.challenges(&gateway).await.is_empty());
-    }
-}
-
-async fn an_exchange_and_the_end_of_the_session_at_once_leave_nothing_alive(world: World) {
-    let (gateway, shop) = world.gateway_and_service(&[]).await;
-    for round in 0..12 {
-        let alice = world.wallet();
-        let session = shop.sign_in(&gateway, &alice).await.session_id;
-        let login = step_up(&shop, &gateway, session).await;
-        let approved = approved(&shop, &gateway, &alice, &login).await;
-        let ending = async {
-            match round % 3 {
-                0 => shop.end_session(&gateway, session).await.is(204).status,
-                1 => alice.revoke(&gateway, "demo-shop", session).await.is(200).status,
-                _ => alice.retire(&gateway).await.is(200).status,
-            }
-        };
-        let (answer, _) = join(exchange(&shop, &gateway, &approved), ending).await;
-        let now = shop.challenge(&gateway, login.id()).await;
-        if answer.status == 200 {
-            let given: TokenResponse = answer.ok();
-            assert!(!shop.introspect(&gateway, &given.access_token).await.active, "round {round}");
-            assert_eq!(now.status, ChallengeStatus::Revoked);
-        } else {
-            answer.refused(ErrorCode::InvalidGrant);
-            assert_eq!((now.status, now.reason), (ChallengeStatus::Expired, Some(ENDED)), "round {round}");
-        }
-    }
-}
-
-async fn a_step_up_that_was_taken_back_is_worth_nothing(world: World) {
-    let (gateway, shop) = world.gateway_and_service(&[]).await;
-    let alice = world.wallet();
-    let tokens = shop.sign_in(&gateway, &alice).await;
-    let login = step_up(&shop, &gateway, tokens.session_id).await;
-    let first = approved(&shop, &gateway, &alice, &login).await;
-    alice.cancel(&gateway, &login.challenge).await.is(200);
-    exchange(&shop, &gateway, &first).await.refused(ErrorCode::InvalidGrant);
-    let returned = alice.approve_linked(&gateway, &login.challenge).await;
-    let second = Approved {
-        code: shop.code(&gateway, login.id()).await,
-        verifier: login.verifier.clone(),
-        response_code: returned.response_code.expose().to_owned(),
-    };
-    exchange(&shop, &gateway, &first).await.refused(ErrorCode::InvalidGrant);
-    exchange(&shop, &gateway, &second).await.is(200);
-    assert!(shop.introspect(&gateway, &tokens.access_token).await.active, "nothing of it was a second use");
-    // In another browser it ends, and the session goes on.
-    let login = step_up(&shop, &gateway, tokens.session_id).await;
-    let approved = approved(&shop, &gateway, &alice, &login).await;
-    shop.withdraw(&gateway, login.id(), Some(&approved.response_code)).await.is(200);
-    exchange(&shop, &gateway, &approved).await.refused(ErrorCode::InvalidGrant);
-    assert!(shop.introspect(&gateway, &tokens.access_token).await.active);
-}
-
-async fn a_token_of_a_step_up_runs_out_by_itself(world: World) {
-    let (gateway, shop) = world.gateway_and_service(&["--step-up-ttl", "2s"]).await;
-    let alice = world.wallet();
-    let tokens = shop.sign_in(&gateway, &alice).await;
-    let given = stepped_up(&shop, &gateway, &alice, tokens.session_id).await;
-    assert_eq!(given.expires_in, 2);
-    miid_e2e::eventually("the token of the step-up is over", || async {
-        (!shop.introspect(&gateway, &given.access_token).await.active).then_some(())
-    })
-    .await;
-    assert!(shop.introspect(&gateway, &tokens.access_token).await.active, "the session's goes on");
-}
-
-async fn the_edge_lets_a_step_up_through_and_a_refresh_not(world: World) {
-    let upstream = Upstream::start();
-    let routes = [
-        route("api", "/api", "general", &upstream.url(), ""),
-        route("pay", "/pay", "general", &upstream.url(), "step_up = \"5m\""),
-    ];
-    let edge = Edge::new(&world, "edge", &routes.concat());
-    let flags = edge.flags();
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let (gateway, shop) = world.gateway_and_service(&flags).await;
-    let alice = world.wallet();
-    let tokens = shop.sign_in(&gateway, &alice).await;
-    edge.get("/pay", &tokens.access_token).await.is(401);
-    let given = stepped_up(&shop, &gateway, &alice, tokens.session_id).await;
-    let said = edge.get("/pay", &given.access_token).await.is(200).json();
-    let identity = payload(said["headers"]["x-miid-identity"][0].as_str().unwrap());
-    assert_eq!((&identity["acr"], identity["auth_time"].as_i64()), (&json!("step_up"), given.auth_time));
-    edge.get("/api", &given.access_token).await.is(200);
-    let refreshed: TokenResponse = shop.refresh(&gateway, tokens.renewal()).await.ok();
-    let refused = edge.get("/pay", &refreshed.access_token).await;
-    assert!(refused.is(401).text().contains("insufficient_user_authentication"));
-    shop.end_session(&gateway, tokens.session_id).await.is(204);
-    miid_e2e::eventually("the edge hears that the session ended", || async {
-        (edge.get("/pay", &given.access_token).await.status == 401).then_some(())
-    })
-    .await;
-}
-
-async fn a_step_up_that_was_approved_by_a_clock_ahead_counts_from_its_token_on(world: World) {
-    let upstream = Upstream::start();
-    let edge =
-        Edge::new(&world, "edge", &route("pay", "/pay", "general", &upstream.url(), "step_up = \"5m\""));
-    let flags = edge.flags();
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let (gateway, shop) = world.gateway_and_service(&flags).await;
-    let alice = world.wallet();
-    let session = shop.sign_in(&gateway, &alice).await.session_id;
-    let login = step_up(&shop, &gateway, session).await;
-    let approved = approved(&shop, &gateway, &alice, &login).await;
-    // As another instance would have noted it, whose clock is half a minute ahead.
-    gateway
-        .database
-        .execute("UPDATE challenges SET changed_at = changed_at + 30000 WHERE state = 'approved'")
-        .await;
-    let given: TokenResponse = exchange(&shop, &gateway, &approved).await.is(200).ok();
-    assert_eq!(payload(&given.access_token)["iat"].as_i64(), given.auth_time);
-    edge.get("/pay", &given.access_token).await.is(200);
 }
 
 async fn how_a_service_may_ask_is_part_of_its_registration(world: World) {
