@@ -157,6 +157,17 @@ pub(crate) fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf, FileErro
     Ok(aside)
 }
 
+/// The newest of those that were set aside, where one lies there.
+pub(crate) fn last_aside(path: &Path) -> Option<PathBuf> {
+    let start = beside(path, "damaged-");
+    let start = start.file_name()?.to_str()?;
+    let entries = fs::read_dir(path.parent()?).ok()?.filter_map(Result::ok).map(|entry| entry.path());
+    // By their stamps: those are as wide as each other.
+    entries
+        .filter(|entry| entry.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(start)))
+        .max()
+}
+
 /// The file's name with something behind it.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -228,6 +239,22 @@ mod tests {
         assert_eq!(mode(&path), 0o600);
         fs::set_permissions(&inner, fs::Permissions::from_mode(0o777)).expect("set");
         assert!(matches!(private_dir(&inner), Err(FileError::NotPrivate { .. })));
+    }
+
+    #[test]
+    fn the_newest_that_was_set_aside_is_found_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let path = dir.path().join("file");
+        for other in ["file", "file.new", "other.damaged-9999", "damaged-file"] {
+            fs::write(dir.path().join(other), "x").expect("written");
+        }
+        assert_eq!(last_aside(&path), None);
+        for ms in [1_800_000_000_000, 1_900_000_000_000, 1_700_000_000_000] {
+            fs::write(&path, ms.to_string()).expect("written");
+            set_aside(&path, Timestamp::from_millis(ms)).expect("set aside");
+        }
+        let newest = last_aside(&path).expect("found");
+        assert_eq!(fs::read_to_string(newest).expect("read"), "1900000000000");
     }
 
     #[test]

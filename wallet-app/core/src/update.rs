@@ -105,9 +105,14 @@ pub enum WalletUpdate {
         /// Which service.
         service: String,
     },
-    /// While locked: so many requests came. Nothing else is said about them.
+    /// While locked: a request came, and so many wait. Nothing else is said about them.
     Unseen {
-        /// How many since it was locked.
+        /// How many.
+        count: usize,
+    },
+    /// While locked: one of them waits no more.
+    UnseenOver {
+        /// How many still do. Those that run out by the clock are told by nobody: look at the snapshot.
         count: usize,
     },
     /// The list of sessions was read anew.

@@ -4,12 +4,13 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use miid_protocol::{Issuer, Timestamp};
 use miid_wallet::{ClientError, Connection, DecisionError, WalletUpdate};
 use serde_json::json;
-use support::requests::{created, id, link, listed, no_sessions, usual, yes};
+use support::requests::{created, id, link, listed, no_sessions, sample, usual, yes};
 use support::{Reply, Scripted, T, ok, quick, until};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
@@ -66,7 +67,7 @@ impl Live {
 }
 
 #[tokio::test]
-async fn while_locked_new_requests_are_counted_and_nothing_else_is_known_or_asked() {
+async fn while_locked_what_waits_is_counted_and_nothing_else_is_known_or_asked() {
     let gateway = Live::start().await;
     let (wallet, memory, mut updates) = support::wallet_at(&gateway.issuer, quick());
     until(&mut updates, |update| matches!(update, WalletUpdate::Connected { .. })).await;
@@ -77,10 +78,13 @@ async fn while_locked_new_requests_are_counted_and_nothing_else_is_known_or_aske
     wallet.lock();
     assert!(wallet.is_locked());
     let snapshot = wallet.snapshot();
-    assert_eq!((snapshot.requests.len(), snapshot.sessions.len(), snapshot.unseen), (0, 0, 0));
+    assert_eq!((snapshot.requests.len(), snapshot.sessions.len()), (0, 0));
+    // What waited when it was locked waits still.
+    assert_eq!(snapshot.unseen, 1);
     assert_eq!(snapshot.connection, Connection::Connected);
 
     gateway.says(created(2, 2));
+    until(&mut updates, |update| *update == WalletUpdate::Unseen { count: 2 }).await;
     gateway.says(created(2, 2));
     // What cannot be shown counts for nothing, and what would make an open wallet ask for lists is passed over.
     gateway.says(format!(
@@ -88,12 +92,9 @@ async fn while_locked_new_requests_are_counted_and_nothing_else_is_known_or_aske
         json!({"challenge_id": id(9), "request": "{}"})
     ));
     gateway.says("id: 4\nevent: resync\ndata: {}\n\n".to_owned());
-    let made = json!({"challenge_id": id(1), "session_id": "0198e0a0-0000-7000-8000-00000000beef", "sub": "s",
-        "at": Timestamp::from_millis(T)});
-    gateway.says(format!("id: 5\nevent: session_created\ndata: {made}\n\n"));
     gateway.says(created(3, 6));
-    until(&mut updates, |update| *update == WalletUpdate::Unseen { count: 2 }).await;
-    assert_eq!((wallet.snapshot().unseen, wallet.snapshot().requests.len()), (2, 0));
+    until(&mut updates, |update| *update == WalletUpdate::Unseen { count: 3 }).await;
+    assert_eq!((wallet.snapshot().unseen, wallet.snapshot().requests.len()), (3, 0));
     assert_eq!((gateway.asked(), memory.history().len()), (before, 0));
 
     gateway.ends();
@@ -101,6 +102,50 @@ async fn while_locked_new_requests_are_counted_and_nothing_else_is_known_or_aske
     wallet.stop().await;
     // No second connection was tried.
     assert_eq!(gateway.asked(), before);
+}
+
+#[tokio::test]
+async fn while_locked_a_request_counts_for_as_long_as_it_waits() {
+    let gateway = Live::start().await;
+    let clock = Arc::new(support::Hand(AtomicI64::new(T)));
+    let (wallet, _, mut updates) = support::wallet_by(&gateway.issuer, quick(), clock.clone());
+    until(&mut updates, |update| matches!(update, WalletUpdate::Connected { .. })).await;
+    gateway.says(created(1, 1));
+    until(&mut updates, |update| matches!(update, WalletUpdate::ChallengeCreated { .. })).await;
+    wallet.lock();
+    let mut position = 1;
+    let mut say = |name: &str, data: serde_json::Value| {
+        position += 1;
+        gateway.says(format!("id: {position}\nevent: {name}\ndata: {data}\n\n"));
+    };
+    let at = Timestamp::from_millis(T);
+    let over = |n: u32| json!({"challenge_id": id(n), "reason": "withdrawn", "at": at});
+    let with_session = |n: u32| json!({"challenge_id": id(n), "session_id": id(77), "sub": "s", "at": at});
+    for n in 2..=5 {
+        say("challenge_created", json!({"challenge_id": id(n), "request": sample(n).to_text()}));
+        let count = usize::try_from(n).expect("a few");
+        until(&mut updates, |update| *update == WalletUpdate::Unseen { count }).await;
+    }
+    for (name, data, count) in [
+        ("challenge_denied", json!({"challenge_id": id(1), "reason": "declined", "at": at}), 4),
+        ("challenge_expired", over(2), 3),
+        ("session_created", with_session(3), 2),
+        ("challenge_exchanged", with_session(4), 1),
+        ("challenge_approved", json!({"challenge_id": id(5), "at": at}), 0),
+    ] {
+        say(name, data);
+        until(&mut updates, |update| *update == WalletUpdate::UnseenOver { count }).await;
+        assert_eq!(wallet.snapshot().unseen, count, "{name}");
+    }
+    // What is over stays so, even where its beginning is told twice; a yes that is taken back waits again.
+    say("challenge_created", json!({"challenge_id": id(2), "request": sample(2).to_text()}));
+    say("approval_cancelled", json!({"challenge_id": id(5), "at": at}));
+    until(&mut updates, |update| *update == WalletUpdate::Unseen { count: 1 }).await;
+    // And by the clock alone, with nobody who says so.
+    clock.0.fetch_add(5 * support::MINUTE - 1, Ordering::SeqCst);
+    assert_eq!(wallet.snapshot().unseen, 1);
+    clock.0.fetch_add(1, Ordering::SeqCst);
+    assert_eq!(wallet.snapshot().unseen, 0);
 }
 
 #[tokio::test]

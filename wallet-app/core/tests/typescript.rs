@@ -7,8 +7,7 @@ use miid_wallet::desk::view::{
 };
 use miid_wallet::desk::{
     Approved, Claimed, Code, Ended, ExportedHistory, Field, Fields, HandleHeld, HistoryEntry, HistoryPage,
-    HistoryQuery, NewIdentity, Proposal, ProposedClaim, RuleDraft, RuleWish, SavedSheet, Sheet, SheetRetire,
-    Told, Yes,
+    HistoryQuery, NewIdentity, Proposal, ProposedClaim, RuleWish, SavedSheet, Sheet, SheetRetire, Told, Yes,
 };
 use ts_rs::{Config, TS};
 
@@ -57,7 +56,6 @@ fn the_windows_types_are_fresh() {
         declaration::<Approved>(&config),
         declaration::<Ended>(&config),
         declaration::<Claimed>(&config),
-        declaration::<RuleDraft>(&config),
         declaration::<HistoryQuery>(&config),
         declaration::<HistoryEntry>(&config),
         declaration::<HistoryPage>(&config),

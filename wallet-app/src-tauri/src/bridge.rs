@@ -8,7 +8,7 @@ use std::time::Instant;
 use miid_protocol::service::DenyReason;
 use miid_wallet::desk::{
     Approved, Claimed, Code, Desk, Ended, ExportedHistory, Fault, Fields, HandleHeld, HistoryPage,
-    HistoryQuery, NewIdentity, Proposal, RuleDraft, SavedSheet, Sheet, Told, View, Yes, view,
+    HistoryQuery, NewIdentity, Proposal, SavedSheet, Sheet, Told, View, Yes, view,
 };
 use miid_wallet::settings::{Language, SettingsChange, TextSize, Theme};
 use tauri::{AppHandle, State, command};
@@ -47,7 +47,8 @@ pub fn view(app: AppHandle, desk: State<'_, Desk>, began: State<'_, Began>) -> V
 }
 
 #[command(rename_all = "snake_case")]
-pub fn touch(desk: State<'_, Desk>) {
+pub fn touch(desk: State<'_, Desk>, forward: State<'_, Forward>) {
+    forward.settled();
     desk.touch();
 }
 
@@ -209,19 +210,6 @@ pub async fn history(
 #[command(rename_all = "snake_case")]
 pub async fn export_history(desk: State<'_, Desk>, path: Option<String>) -> Answer<ExportedHistory> {
     desk.export_history(path.as_deref()).await
-}
-
-#[command(rename_all = "snake_case")]
-pub async fn add_rule(
-    desk: State<'_, Desk>,
-    wallet: String,
-    service_id: String,
-    kind: view::RuleKind,
-    scopes: Vec<String>,
-    claims: Vec<String>,
-    days: u32,
-) -> Answer<()> {
-    desk.add_rule(&wallet, RuleDraft { service_id, kind, scopes, claims, days }).await
 }
 
 #[command(rename_all = "snake_case")]

@@ -23,7 +23,6 @@ pub const COMMANDS: &[&str] = &[
     "end_all_sessions",
     "history",
     "export_history",
-    "add_rule",
     "remove_rule",
     "unmute",
     "retire",

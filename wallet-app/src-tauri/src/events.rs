@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use miid_wallet::desk::view::{Binding, Stage};
 use miid_wallet::desk::{Attention, Call, Desk, Notice, View};
 use tauri::{AppHandle, Emitter as _, Manager as _, Runtime};
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::forward::Why;
+use crate::forward::{Forward, Why};
 use crate::standing::Standing;
 use crate::tray::Tray;
 use crate::words::Words;
@@ -41,6 +42,7 @@ async fn views<R: Runtime>(app: AppHandle<R>, desk: Desk) {
             notify::clear(&app);
         }
         let is_asked = view.unseen > 0 || matches!(Standing::of(&view), Standing::Waiting { .. });
+        app.state::<Forward>().waits(is_asked, Instant::now());
         if was_asked && !is_asked {
             notify::nobody_asks(&app);
         }
@@ -157,9 +159,12 @@ fn heed<R: Runtime>(app: &AppHandle<R>, desk: &Desk, attention: &Attention) {
     }
     match &attention.call {
         Call::Request { challenge_id, .. } => {
-            window::go(app, "requests", Some(challenge_id.clone()));
+            let why = why(&view, challenge_id);
+            if is_led_there(why, is_in_front) {
+                window::go(app, "requests", Some(challenge_id.clone()));
+            }
             if !is_in_front {
-                window::come_forward(app, why(&view, challenge_id));
+                window::come_forward(app, why);
             }
         }
         Call::Link { .. } | Call::Door => {
@@ -174,6 +179,12 @@ fn heed<R: Runtime>(app: &AppHandle<R>, desk: &Desk, attention: &Attention) {
     if !is_in_front && let Some(told) = notify::of_attention(attention, words) {
         notify::asks(app, told);
     }
+}
+
+/// Whether the page goes to the request by itself. Whoever has the window before them is at something there, and
+/// what they have typed is not lost over somebody who asks: the page says that it is there.
+fn is_led_there(why: Why, is_in_front: bool) -> bool {
+    why == Why::Link || !is_in_front
 }
 
 /// A linked request came of a link that was opened here.
@@ -202,6 +213,14 @@ mod tests {
             assert_eq!(may_call(&request, stage), is_open, "{stage:?}");
             assert!(may_be_said(&of_nobody, stage) && may_call(&Call::Unseen, stage), "{stage:?}");
         }
+    }
+
+    #[test]
+    fn nobody_is_led_off_the_page_before_them_by_somebody_who_asks() {
+        assert!(!is_led_there(Why::Addressed, true));
+        // Behind other windows the request is what one finds, and a link was opened by the person.
+        assert!(is_led_there(Why::Addressed, false));
+        assert!(is_led_there(Why::Link, true) && is_led_there(Why::Link, false));
     }
 
     #[test]

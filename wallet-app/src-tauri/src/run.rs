@@ -108,7 +108,6 @@ fn handler() -> impl Fn(tauri::ipc::Invoke<Wry>) -> bool + Send + Sync + 'static
         bridge::end_all_sessions,
         bridge::history,
         bridge::export_history,
-        bridge::add_rule,
         bridge::remove_rule,
         bridge::unmute,
         bridge::retire,
@@ -220,6 +219,8 @@ fn close(app: &AppHandle) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use crate::commands::COMMANDS;
 
     /// This program again, under a umask that lets the group write.
@@ -281,6 +282,31 @@ mod tests {
             others,
             ["core:event:allow-listen", "core:event:allow-unlisten", "core:webview:allow-print"]
         );
+    }
+
+    /// What no page calls is of use to nobody but a page that was taken over.
+    #[test]
+    fn every_command_that_is_permitted_is_called_by_the_page() {
+        let mut calls = String::new();
+        read_page(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../ui/src")), &mut calls);
+        for command in COMMANDS {
+            assert!(calls.contains(&format!("call(\"{command}\"")), "no page calls {command}");
+        }
+    }
+
+    /// All sources of the page that are written by hand, without their tests.
+    fn read_page(folder: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).expect("the page's sources") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            if path.is_dir() {
+                if name != "gen" {
+                    read_page(&path, text);
+                }
+            } else if (name.ends_with(".ts") && !name.ends_with(".test.ts")) || name.ends_with(".svelte") {
+                text.push_str(&std::fs::read_to_string(&path).expect("text"));
+            }
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub enum Standing {
     Offline,
     /// Locked.
     Locked {
-        /// How much came meanwhile.
+        /// How much waits: requests that came meanwhile, and opened links.
         unseen: u32,
     },
     /// The vault cannot be read.
@@ -31,7 +31,7 @@ impl Standing {
     pub fn of(view: &View) -> Self {
         match view.stage {
             Stage::FirstRun => return Self::New,
-            Stage::Locked => return Self::Locked { unseen: view.unseen },
+            Stage::Locked => return Self::Locked { unseen: view.unseen.saturating_add(view.links_waiting) },
             Stage::Damaged | Stage::Newer => return Self::Broken,
             Stage::Open => {}
         }
@@ -119,6 +119,7 @@ mod tests {
             identities: vec![identity],
             requests: Vec::new(),
             unseen: 0,
+            links_waiting: 0,
             links: Vec::new(),
             sessions: Vec::new(),
             rules: Vec::new(),
@@ -192,6 +193,8 @@ mod tests {
         let mut shown = view(Stage::Locked, &[]);
         shown.unseen = 2;
         assert_eq!(Standing::of(&shown), Standing::Locked { unseen: 2 });
+        shown.links_waiting = 1;
+        assert_eq!(Standing::of(&shown), Standing::Locked { unseen: 3 });
         assert_eq!(Standing::of(&shown).mark(), Mark::Locked);
         assert_eq!(Standing::of(&view(Stage::FirstRun, &[])), Standing::New);
         assert_eq!(Standing::of(&view(Stage::Damaged, &[])), Standing::Broken);

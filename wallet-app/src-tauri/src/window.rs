@@ -91,7 +91,11 @@ fn close<R: Runtime>(app: &AppHandle<R>) {
 
 /// Comes to the front by itself, where it has not just done so.
 pub fn come_forward<R: Runtime>(app: &AppHandle<R>, why: Why) {
-    if app.state::<Forward>().may_raise(why, Instant::now()) {
+    let forward = app.state::<Forward>();
+    if is_put_away(app) {
+        forward.settled();
+    }
+    if forward.may_raise(why, Instant::now()) {
         come_to_front(app);
     }
 }
@@ -147,6 +151,11 @@ pub fn is_in_front<R: Runtime>(app: &AppHandle<R>) -> bool {
 /// Whether it is anywhere on the screen, or in a task bar.
 pub fn is_shown<R: Runtime>(app: &AppHandle<R>) -> bool {
     app.get_webview_window(MAIN).is_some_and(|window| window.is_visible().unwrap_or(false))
+}
+
+/// Whether it was minimised. A raise shows it, so whoever did that did it since the last one.
+fn is_put_away<R: Runtime>(app: &AppHandle<R>) -> bool {
+    app.get_webview_window(MAIN).is_some_and(|window| window.is_minimized().unwrap_or(false))
 }
 
 /// Shows it in the task bar, out of the way.

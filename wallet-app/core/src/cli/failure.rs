@@ -78,7 +78,7 @@ impl From<VaultError> for Failure {
             VaultError::WrongKey => {
                 failure.code(3).hint("was the wallet's folder copied from another computer?")
             }
-            VaultError::Damaged { .. } => failure
+            VaultError::Damaged { .. } | VaultError::WasDamaged { .. } => failure
                 .code(6)
                 .hint("restore the folder from a backup, or make a new wallet with miid-wallet init"),
             VaultError::Newer { .. } => {

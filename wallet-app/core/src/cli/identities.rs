@@ -12,7 +12,7 @@ use super::typed;
 use super::words::Words;
 use crate::clock::SystemClock;
 use crate::files;
-use crate::vault::{Outline, Vault, VaultError};
+use crate::vault::{Newcomer, Outline, SealedBy, Vault, VaultError};
 
 /// What a new identity is called when nothing is said.
 const DEFAULT_NAME: &str = "Me";
@@ -20,7 +20,12 @@ const DEFAULT_NAME: &str = "Me";
 pub(crate) fn init(args: &Args, init: &InitArgs, words: Words) -> Result<(), Failure> {
     let gateway = gateway(args)?;
     let name = init.name.as_deref().unwrap_or(DEFAULT_NAME).trim();
-    let (vault, sealed) = vault(args, init, words)?;
+    let newcomer = Newcomer { name, words: None, gateway: &gateway };
+    let Some(vault) = vault(args, words)? else {
+        let (vault, made) = open::new_vault(args, init.keychain, &newcomer, words)?;
+        say_made(&words.made(&made.name), &made, &vault, true, &gateway, words);
+        return Ok(());
+    };
     if vault.identities()?.iter().any(|identity| identity.name == name) {
         // A name that exists with a gateway that is new to it: one more enrolment.
         let is_new = args.gateway.is_some()
@@ -32,8 +37,8 @@ pub(crate) fn init(args: &Args, init: &InitArgs, words: Words) -> Result<(), Fai
         println!("{}", words.enrolled(name, gateway.as_str()));
         return Ok(());
     }
-    let made = vault.add_identity(name, &gateway)?;
-    say_made(&words.made(&made.name), &made, &vault, sealed, &gateway, words);
+    let made = vault.admit(&newcomer)?;
+    say_made(&words.made(&made.name), &made, &vault, false, &gateway, words);
     Ok(())
 }
 
@@ -42,9 +47,18 @@ pub(crate) fn restore(args: &Args, init: &InitArgs, words: Words) -> Result<(), 
     let gateway = gateway(args)?;
     let name = init.name.as_deref().unwrap_or(DEFAULT_NAME).trim();
     let recovery = typed::recovery_words(words.type_the_words())?;
-    let (vault, sealed) = vault(args, init, words)?;
-    let restored = vault.restore_identity(name, &recovery, &gateway)?;
-    say_made(&words.restored(&restored.name), &restored, &vault, sealed, &gateway, words);
+    let newcomer = Newcomer { name, words: Some(&recovery), gateway: &gateway };
+    let (vault, restored, is_new) = match vault(args, words)? {
+        Some(vault) => {
+            let restored = vault.admit(&newcomer)?;
+            (vault, restored, false)
+        }
+        None => {
+            let (vault, restored) = open::new_vault(args, init.keychain, &newcomer, words)?;
+            (vault, restored, true)
+        }
+    };
+    say_made(&words.restored(&restored.name), &restored, &vault, is_new, &gateway, words);
     Ok(())
 }
 
@@ -56,22 +70,20 @@ fn gateway(args: &Args) -> Result<Issuer, Failure> {
     }
 }
 
-/// The vault that is there, or a new one and whether the keychain seals it.
-fn vault(args: &Args, init: &InitArgs, words: Words) -> Result<(Vault, Option<bool>), Failure> {
+/// The vault that is there, if any. One that was damaged and set aside is none: whoever was told so may go on.
+fn vault(args: &Args, words: Words) -> Result<Option<Vault>, Failure> {
     match Vault::outline(&open::dir(args)?, &SystemClock) {
-        Ok(_) => Ok((open::vault(args, words)?, None)),
-        Err(VaultError::NotFound { .. }) => {
-            let (vault, by_keychain) = open::new_vault(args, init.keychain, words)?;
-            Ok((vault, Some(by_keychain)))
-        }
+        Ok(_) => Ok(Some(open::vault(args, words)?)),
+        Err(VaultError::NotFound { .. } | VaultError::WasDamaged { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-fn say_made(line: &str, made: &Outline, vault: &Vault, sealed: Option<bool>, gateway: &Issuer, words: Words) {
+fn say_made(line: &str, made: &Outline, vault: &Vault, is_new: bool, gateway: &Issuer, words: Words) {
     println!("{line}");
     println!("  {}", made.did);
-    if let Some(by_keychain) = sealed {
+    if is_new {
+        let by_keychain = vault.sealed_by() == SealedBy::Keychain;
         println!("  {}", words.sealed(by_keychain, &open::shown(vault.dir())));
     }
     println!("  {gateway}");

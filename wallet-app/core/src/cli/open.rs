@@ -19,7 +19,7 @@ use crate::memory::VaultMemory;
 use crate::seal::{Cost, MIN_PASSPHRASE, Passphrase};
 use crate::settings::Settings;
 use crate::stream::StreamSettings;
-use crate::vault::{Enrolment, Opener, Outline, SealedBy, Vault, VaultError};
+use crate::vault::{Enrolment, Newcomer, Opener, Outline, SealedBy, Vault, VaultError};
 use crate::wallet::Wallet;
 
 const PASSPHRASE_VARIABLE: &str = "MIID_WALLET_PASSPHRASE";
@@ -59,16 +59,21 @@ pub(crate) fn vault(args: &Args, words: Words) -> Result<Vault, Failure> {
     }
 }
 
-/// Makes a vault where there is none: by a given passphrase, by the keychain where there is one, or by a
-/// passphrase that the person makes up. Says whether the keychain seals it.
-pub(crate) fn new_vault(args: &Args, keychain: bool, words: Words) -> Result<(Vault, bool), Failure> {
+/// Makes a vault where there is none, with its first identity: by a given passphrase, by the keychain where there
+/// is one, or by a passphrase that the person makes up.
+pub(crate) fn new_vault(
+    args: &Args,
+    keychain: bool,
+    first: &Newcomer<'_>,
+    words: Words,
+) -> Result<(Vault, Outline), Failure> {
     let dir = dir(args)?;
     let create = |opener: &Opener<'_>| {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        Vault::create(&dir, opener, Cost::STANDARD, clock, entropy)
+        Vault::create_with(&dir, opener, Cost::STANDARD, clock, entropy, first)
     };
     if keychain {
-        return Ok((create(&Opener::Keychain(&SystemKeychain))?, true));
+        return Ok(create(&Opener::Keychain(&SystemKeychain))?);
     }
     let passphrase = match given_passphrase(args, words)? {
         Some(passphrase) => passphrase,
@@ -76,7 +81,7 @@ pub(crate) fn new_vault(args: &Args, keychain: bool, words: Words) -> Result<(Va
             // Whether there is one: asked for an entry that cannot exist.
             let there = matches!(SystemKeychain.load("is there a keychain"), Err(KeychainError::Missing));
             if there {
-                return Ok((create(&Opener::Keychain(&SystemKeychain))?, true));
+                return Ok(create(&Opener::Keychain(&SystemKeychain))?);
             }
             let passphrase = ask(words.new_passphrase())?;
             if passphrase.is_too_short() {
@@ -94,7 +99,7 @@ pub(crate) fn new_vault(args: &Args, keychain: bool, words: Words) -> Result<(Va
         let line = format!("a passphrase has at least {MIN_PASSPHRASE} characters");
         return Err(Failure::usage(line, "nothing was made; choose a longer one"));
     }
-    Ok((create(&Opener::Passphrase(&passphrase))?, false))
+    Ok(create(&Opener::Passphrase(&passphrase))?)
 }
 
 fn given_passphrase(args: &Args, words: Words) -> Result<Option<Passphrase>, Failure> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use miid_protocol::service::{ChallengeStatus, DenyReason, Risk};
-use miid_protocol::{ChallengeId, SessionId};
+use miid_protocol::{ChallengeId, ClientId, SessionId};
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
@@ -11,6 +11,7 @@ use super::state::Running;
 use super::view::{Notice, RuleKind};
 use super::{Desk, Inner, blocking};
 use crate::policy::Approval;
+use crate::rules::{Kind, NewRule};
 
 /// What to offer for a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -136,14 +137,18 @@ impl Desk {
         }
         if let Some(wish) = yes.rule {
             let withheld = asked.claims.into_iter().filter(|name| !yes.share.contains_key(name)).collect();
-            let draft = super::RuleDraft {
-                service_id: service.id.to_string(),
-                kind: wish.kind,
-                scopes: yes.scopes,
+            let rule = NewRule {
+                kind: match wish.kind {
+                    RuleKind::OneClick => Kind::OneClick,
+                    RuleKind::Prefill => Kind::Prefill,
+                },
+                service_name: service.name,
+                scopes: yes.scopes.into_iter().collect(),
                 claims: yes.share.into_keys().collect(),
+                withheld,
                 days: wish.days,
             };
-            if let Err(error) = inner.set_rule(&running, Some(service.name), draft, withheld).await {
+            if let Err(error) = inner.add_rule(&running, &service.id, rule).await {
                 inner.not_kept(&running, &error);
             }
         }
@@ -290,6 +295,16 @@ impl Inner {
             })
         })
         .await?
+    }
+
+    async fn add_rule(
+        self: &std::sync::Arc<Self>,
+        running: &Running,
+        service: &ClientId,
+        rule: NewRule,
+    ) -> Result<(), Fault> {
+        running.wallet.add_rule(service, rule).await?;
+        self.reload().await
     }
 
     fn not_kept(&self, running: &Running, error: &Fault) {

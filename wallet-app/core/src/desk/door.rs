@@ -8,12 +8,13 @@ use miid_protocol::Timestamp;
 
 use super::fault::{Fault, Told};
 use super::inbox::Inbox;
+use super::people::Applicant;
 use super::state::State;
-use super::view::Stage;
-use super::{Desk, Inner, Options, blocking};
+use super::view::{Notice, Stage};
+use super::{Desk, Inner, Options, blocking, draw};
 use crate::keychain::{KeyStore, KeychainError};
 use crate::seal::Passphrase;
-use crate::settings::Settings;
+use crate::settings::{Loaded, Settings, SettingsError};
 use crate::vault::{Opener, SealedBy, Vault, VaultError};
 
 impl Desk {
@@ -118,7 +119,10 @@ impl Inner {
             let now = self.now();
             self.lock_if_idle();
             let grown_old = self.state().inbox.forget_old(now);
-            if grown_old {
+            // What waits while it is locked runs out by the clock alone.
+            let waits = draw::unseen(&self.state());
+            let shown = self.view.borrow().unseen;
+            if grown_old || waits != shown {
                 self.redraw();
             }
             let (path, seen) = (self.dir.join("vault"), self.state().read_at);
@@ -166,8 +170,13 @@ impl Inner {
         let Ok(outer) = blocking(move || Outer::look(&dir, &options)).await else { return };
         self.change(|state| {
             // A damaged file was set aside: that it is gone now is no news.
-            let is_news = !(state.stage == Stage::Damaged && outer.stage == Stage::FirstRun);
-            if state.vault.is_none() && is_news {
+            let is_known = state.stage == Stage::Damaged
+                && match outer.stage {
+                    Stage::FirstRun => true,
+                    Stage::Damaged => path_of(&outer.fault) == path_of(&state.fault),
+                    _ => false,
+                };
+            if state.vault.is_none() && !is_known {
                 outer.put(state);
             } else {
                 state.read_at = outer.read_at;
@@ -178,7 +187,7 @@ impl Inner {
     /// What an error of the vault says about all of it; what it says to the person goes back.
     pub(super) fn learn_from(&self, error: VaultError) -> Fault {
         let (stage, was_sealed_anew) = match &error {
-            VaultError::Damaged { .. } => (Some(Stage::Damaged), false),
+            VaultError::Damaged { .. } | VaultError::WasDamaged { .. } => (Some(Stage::Damaged), false),
             VaultError::Newer { .. } => (Some(Stage::Newer), false),
             VaultError::SealedAnew => (None, true),
             _ => (None, false),
@@ -197,11 +206,12 @@ impl Inner {
         fault
     }
 
-    /// Makes a vault where there is none. Under the door.
+    /// Makes a vault where there is none, with its first identity. Under the door.
     pub(super) async fn make_vault(
         self: &Arc<Self>,
         passphrase: Option<Passphrase>,
         keychain: bool,
+        first: Applicant,
     ) -> Result<Vault, Fault> {
         if passphrase.is_none() && !keychain {
             return Err(Fault::NothingToSealWith);
@@ -212,10 +222,16 @@ impl Inner {
                 Some(passphrase) => Opener::Passphrase(passphrase),
                 None => Opener::Keychain(&*options.keychain),
             };
-            Vault::create(&dir, &opener, options.cost, options.clock.clone(), options.entropy.clone())
+            let (clock, entropy) = (options.clock.clone(), options.entropy.clone());
+            Vault::create_with(&dir, &opener, options.cost, clock, entropy, &first.newcomer())
         });
-        made.await?.map_err(|error| self.learn_from(error))
+        let (vault, _) = made.await?.map_err(|error| self.learn_from(error))?;
+        Ok(vault)
     }
+}
+
+fn path_of(fault: &Option<Told>) -> Option<&str> {
+    fault.as_ref()?.path.as_deref()
 }
 
 /// What the folder says from outside.
@@ -258,21 +274,9 @@ impl Outer {
 pub(super) async fn look(dir: &Path, options: &Options) -> State {
     let (dir, given) = (dir.to_owned(), options.clone());
     let looked = blocking(move || (Outer::look(&dir, &given), Settings::load(&dir, &*given.clock))).await;
-    let (outer, settings) = match looked {
-        Ok((outer, settings)) => (Some(outer), Some(settings)),
-        Err(_) => (None, None),
-    };
-    let mut settings_aside = None;
-    let settings = match settings {
-        Some(Ok(loaded)) => {
-            settings_aside = loaded.set_aside;
-            loaded.settings
-        }
-        Some(Err(error)) => {
-            tracing::warn!(%error, "the settings could not be read");
-            Settings::default()
-        }
-        None => Settings::default(),
+    let (outer, (settings, of_settings)) = match looked {
+        Ok((outer, loaded)) => (Some(outer), of_settings(loaded)),
+        Err(_) => (None, (Settings::default(), None)),
     };
     let mut state = State {
         stage: Stage::FirstRun,
@@ -293,12 +297,30 @@ pub(super) async fn look(dir: &Path, options: &Options) -> State {
         touched: options.clock.now(),
         turn: 0,
         read_at: None,
-        settings_aside,
+        of_settings,
     };
     if let Some(outer) = outer {
         outer.put(&mut state);
     }
     state
+}
+
+/// The settings that hold, and what is to be said of the file. What a later program wrote, or the disk does not
+/// give, is left as it is: no change of the settings writes over it.
+fn of_settings(loaded: Result<Loaded, SettingsError>) -> (Settings, Option<Notice>) {
+    let notice = |kind: &str, reason: String| {
+        Some(Notice { kind: kind.to_owned(), reason: Some(reason), ..Notice::default() })
+    };
+    match loaded {
+        Ok(Loaded { settings, set_aside }) => {
+            let said = set_aside.and_then(|aside| notice("settings_set_aside", aside.display().to_string()));
+            (settings, said)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the settings could not be read");
+            (Settings::default(), notice("settings_unread", error.to_string()))
+        }
+    }
 }
 
 /// Asked for an entry that cannot exist: a keychain that works says so.

@@ -12,6 +12,12 @@ use crate::settings::Settings;
 use crate::vault::{Outline, SealedBy};
 use crate::wallet::{Connection, ShownRequest, Snapshot};
 
+/// How many requests wait while it is locked; none while it is open, where each is shown.
+pub(super) fn unseen(state: &State) -> u32 {
+    let counted: usize = state.counting.iter().map(|wallet| wallet.snapshot().unseen).sum();
+    u32::try_from(counted).unwrap_or(u32::MAX)
+}
+
 /// The view at this moment. While it is locked there is nothing in it but what the vault's file says in the
 /// clear, and how much came.
 pub(super) fn draw(state: &State, now: Timestamp) -> View {
@@ -26,14 +32,16 @@ pub(super) fn draw(state: &State, now: Timestamp) -> View {
         identities: state.outline.iter().map(outline).collect(),
         requests: Vec::new(),
         unseen: 0,
+        links_waiting: 0,
         links: Vec::new(),
         sessions: Vec::new(),
         rules: Vec::new(),
         mutes: Vec::new(),
         settings: settings(&state.settings),
     };
+    view.unseen = unseen(state);
     if !is_open {
-        view.unseen = u32::try_from(state.unseen()).unwrap_or(u32::MAX);
+        view.links_waiting = u32::try_from(state.inbox.waiting().count()).unwrap_or(u32::MAX);
         return view;
     }
     let crew: Vec<_> = state.crew.iter().map(|running| (running, running.wallet.snapshot())).collect();

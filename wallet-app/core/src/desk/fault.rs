@@ -213,7 +213,9 @@ impl Fault {
     /// Where a damaged file was put.
     fn path(&self) -> Option<String> {
         match self {
-            Self::Vault(VaultError::Damaged { aside, .. }) => Some(aside.display().to_string()),
+            Self::Vault(VaultError::Damaged { aside, .. } | VaultError::WasDamaged { aside }) => {
+                Some(aside.display().to_string())
+            }
             _ => None,
         }
     }
@@ -238,7 +240,7 @@ fn of_vault(error: &VaultError) -> Code {
         VaultError::WrongPassphrase => Code::WrongPassphrase,
         VaultError::WrongKey => Code::KeychainUnavailable,
         VaultError::PassphraseTooShort => Code::PassphraseTooShort,
-        VaultError::Damaged { .. } => Code::VaultDamaged,
+        VaultError::Damaged { .. } | VaultError::WasDamaged { .. } => Code::VaultDamaged,
         VaultError::Newer { .. } => Code::VaultNewer,
         VaultError::NoSuchIdentity(_) | VaultError::BadName => Code::BadName,
         VaultError::NameTaken(_) | VaultError::SameKey(_) => Code::NameTaken,

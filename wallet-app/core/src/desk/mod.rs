@@ -49,7 +49,6 @@ pub use fault::{Code, Fault, Told};
 pub use links::Claimed;
 pub use people::{Field, Fields, HandleHeld, NewIdentity, SavedSheet, Sheet, SheetRetire};
 pub use record::{ExportedHistory, HistoryEntry, HistoryPage, HistoryQuery};
-pub use rules::RuleDraft;
 pub use view::{Notice, View};
 
 /// Two views are at least this far apart: one frame of a screen.
@@ -253,11 +252,10 @@ impl Desk {
         }
     }
 
-    /// What is to be said as soon as somebody listens: settings that could not be read were set aside.
+    /// What is to be said as soon as somebody listens: settings could not be read, and were set aside
+    /// (`settings_set_aside`) or left as they are (`settings_unread`).
     pub fn first_notice(&self) -> Option<Notice> {
-        let aside = self.inner.state().settings_aside.take()?;
-        let reason = Some(aside.display().to_string());
-        Some(Notice { kind: "settings_set_aside".into(), reason, ..Notice::default() })
+        self.inner.state().of_settings.take()
     }
 
     /// Says whether the desktop shows a tray.

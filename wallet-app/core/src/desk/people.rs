@@ -15,7 +15,7 @@ use super::{Desk, Inner, blocking, draw};
 use crate::files::{self, FileError};
 use crate::recovery::{RecoverySheet, RecoveryWords};
 use crate::seal::Passphrase;
-use crate::vault::{MAX_NAME, SealedBy, Vault, VaultError};
+use crate::vault::{MAX_NAME, Newcomer, SealedBy, Vault, VaultError};
 
 /// An identity to be made or restored. The first one makes the vault, too; for later ones `passphrase` and
 /// `keychain` mean nothing.
@@ -37,6 +37,19 @@ pub struct NewIdentity {
     #[serde(default)]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub words: Option<String>,
+}
+
+/// Somebody who is to live here, as the person described them. No `Debug`: the key is in it.
+pub(super) struct Applicant {
+    name: String,
+    words: Option<RecoveryWords>,
+    gateway: Issuer,
+}
+
+impl Applicant {
+    pub(super) fn newcomer(&self) -> Newcomer<'_> {
+        Newcomer { name: &self.name, words: self.words.as_ref(), gateway: &self.gateway }
+    }
 }
 
 /// What the person keeps on paper. No `Debug`: the key is in it.
@@ -123,6 +136,7 @@ impl Desk {
         }
         let words = words.map(|words| RecoveryWords::parse(&words)).transpose();
         let words = words.map_err(|error| Fault::WrongWords(error.to_string()))?;
+        let applicant = Applicant { name: name.clone(), words, gateway };
 
         let _door = inner.door.lock().await;
         inner.lock_if_idle();
@@ -132,14 +146,14 @@ impl Desk {
         };
         match open {
             Some(vault) => {
-                add(vault, &name, words, gateway).await?.map_err(|error| inner.learn_from(error))?;
+                let admitted = blocking(move || vault.admit(&applicant.newcomer())).await?;
+                admitted.map_err(|error| inner.learn_from(error))?;
                 inner.reload().await?;
             }
             None if inner.state().stage == super::view::Stage::Locked => return Err(Fault::Locked),
             None => {
-                let vault = Arc::new(inner.make_vault(passphrase, keychain).await?);
-                add(vault.clone(), &name, words, gateway).await?.map_err(|error| inner.learn_from(error))?;
-                inner.enter(vault, turn).await?;
+                let vault = inner.make_vault(passphrase, keychain, applicant).await?;
+                inner.enter(Arc::new(vault), turn).await?;
             }
         }
         let state = inner.state();
@@ -367,20 +381,6 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
         std::fs::create_dir_all(folder).map_err(|e| FileError::new("make", folder, e))?;
     }
     files::create(path, content)
-}
-
-async fn add(
-    vault: Arc<Vault>,
-    name: &str,
-    words: Option<RecoveryWords>,
-    gateway: Issuer,
-) -> Result<Result<(), VaultError>, Fault> {
-    let name = name.to_owned();
-    blocking(move || match words {
-        None => vault.add_identity(&name, &gateway).map(drop),
-        Some(words) => vault.restore_identity(&name, &words, &gateway).map(drop),
-    })
-    .await
 }
 
 #[cfg(test)]

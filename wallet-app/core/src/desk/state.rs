@@ -1,6 +1,5 @@
 //! What a desk knows at one moment.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use miid_protocol::{ClientId, Did, Issuer, Lifetime, Timestamp, jws};
@@ -8,7 +7,7 @@ use miid_protocol::{ClientId, Did, Issuer, Lifetime, Timestamp, jws};
 use super::door::Written;
 use super::fault::Told;
 use super::inbox::Inbox;
-use super::view::{Stage, View};
+use super::view::{Notice, Stage, View};
 use super::{Attention, Call};
 use crate::rules::{Mute, Rule};
 use crate::settings::Settings;
@@ -51,8 +50,8 @@ pub(super) struct State {
     pub(super) turn: u64,
     /// When the vault's file was last changed, as far as we have read it.
     pub(super) read_at: Option<Written>,
-    /// A settings file that could not be read lies here now.
-    pub(super) settings_aside: Option<PathBuf>,
+    /// What is to be said of settings that could not be read.
+    pub(super) of_settings: Option<Notice>,
 }
 
 /// An identity, as the open vault says it.
@@ -143,12 +142,6 @@ impl State {
             self.unseen_until = Some(now.plus(UNSEEN_CALM));
             self.call(Call::Unseen);
         }
-    }
-
-    /// How many requests came while it is locked, and links that wait.
-    pub(super) fn unseen(&self) -> usize {
-        let counted: usize = self.counting.iter().map(|wallet| wallet.snapshot().unseen).sum();
-        counted + if self.stage == Stage::Open { 0 } else { self.inbox.waiting().count() }
     }
 
     /// All wallets, which are nobody's now.

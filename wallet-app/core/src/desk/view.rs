@@ -25,8 +25,11 @@ pub struct View {
     pub identities: Vec<Identity>,
     /// Pending and approved, newest first, over all identities.
     pub requests: Vec<Request>,
-    /// How many requests came while it was locked; nothing else is said about them.
+    /// How many requests wait while it is locked; nothing else is said about them.
     pub unseen: u32,
+    /// How many opened links wait until it is open; nothing else is said about them. None while open: then they
+    /// are in `links`.
+    pub links_waiting: u32,
     /// Opened links that ask “Continue?”.
     pub links: Vec<Link>,
     /// Live sessions, newest first, over all identities.

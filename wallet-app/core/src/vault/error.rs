@@ -44,6 +44,12 @@ pub enum VaultError {
         /// Where it is now.
         aside: PathBuf,
     },
+    /// There is none, and one that was damaged lies beside: it was set aside before.
+    #[error("the wallet's file was damaged; it was set aside as {aside}, unchanged, and there is no other")]
+    WasDamaged {
+        /// Where it is.
+        aside: PathBuf,
+    },
     /// A later program wrote it.
     #[error("the wallet's file has version {found}, and this program knows versions up to {known}")]
     Newer {

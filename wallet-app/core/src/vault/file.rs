@@ -57,7 +57,14 @@ pub(super) struct VaultFile {
 
 /// Reads the file. `lock` is the caller's, where it holds one.
 pub(super) fn read(dir: &Path, lock: Option<&Lock>, clock: &dyn Clock) -> Result<VaultFile, VaultError> {
-    let mut found = bytes(dir)?;
+    let mut found = bytes(dir).map_err(|error| match error {
+        // Whoever had an identity here is not told that there never was one.
+        VaultError::NotFound { dir } => match files::last_aside(&dir.join(FILE)) {
+            Some(aside) => VaultError::WasDamaged { aside },
+            None => VaultError::NotFound { dir },
+        },
+        error => error,
+    })?;
     files::make_private(&dir.join(FILE))?;
     for _ in 0..LOOKS {
         match take_apart(&found) {

@@ -1,11 +1,10 @@
 //! Who lives in a vault: made, restored from a sheet, enrolled, removed.
 
-use miid_protocol::{Issuer, Timestamp, text};
+use miid_protocol::{Issuer, text};
 use zeroize::Zeroizing;
 
 use super::record::{Record, Seed};
 use super::{Content, Enrolment, Outline, Services, Vault, VaultError};
-use crate::identity::Identity;
 use crate::profile::Profile;
 use crate::recovery::{CannotSign, RecoverySheet, RecoveryWords, RetireStatement};
 use crate::scrub::scrubbed;
@@ -15,14 +14,21 @@ pub const MAX_IDENTITIES: usize = 64;
 /// Longest name of an identity, in characters.
 pub const MAX_NAME: usize = 60;
 
+/// An identity that is to live in a vault.
+#[derive(Clone, Copy)]
+pub struct Newcomer<'a> {
+    /// What the person calls it.
+    pub name: &'a str,
+    /// The words of its recovery sheet; absent for a new one.
+    pub words: Option<&'a RecoveryWords>,
+    /// Where it is enrolled.
+    pub gateway: &'a Issuer,
+}
+
 impl Vault {
     /// Makes a new identity, enrolled with one gateway.
     pub fn add_identity(&self, name: &str, gateway: &Issuer) -> Result<Outline, VaultError> {
-        scrubbed(|| {
-            let mut seed = Box::new(Zeroizing::new([0; 32]));
-            self.entropy.fill(&mut **seed)?;
-            self.add(name, seed, gateway, None)
-        })
+        self.admit(&Newcomer { name, words: None, gateway })
     }
 
     /// Brings an identity back from its words: the same DID, with nothing but one gateway. Its profile, its
@@ -33,45 +39,41 @@ impl Vault {
         words: &RecoveryWords,
         gateway: &Issuer,
     ) -> Result<Outline, VaultError> {
-        scrubbed(|| self.add(name, Box::new(words.seed()), gateway, Some(self.clock.now())))
+        self.admit(&Newcomer { name, words: Some(words), gateway })
     }
 
-    fn add(
-        &self,
-        name: &str,
-        seed: Box<Zeroizing<[u8; 32]>>,
-        gateway: &Issuer,
-        sheet_kept_at: Option<Timestamp>,
-    ) -> Result<Outline, VaultError> {
-        let name = name.trim();
+    /// Takes an identity in, new or brought back.
+    pub fn admit(&self, newcomer: &Newcomer<'_>) -> Result<Outline, VaultError> {
+        scrubbed(|| {
+            let record = self.newcomer(newcomer)?;
+            self.change(|content| record.enter(content))
+        })
+    }
+
+    /// Its record, which is in no vault yet.
+    pub(super) fn newcomer(&self, newcomer: &Newcomer<'_>) -> Result<Record, VaultError> {
+        let name = newcomer.name.trim();
         if name.is_empty() || name.starts_with("did:") || !text::is_displayable(name, MAX_NAME) {
             return Err(VaultError::BadName);
         }
-        let did = Identity::from_seed(&seed).did().clone();
         let created_at = self.clock.now();
-        self.change(|content: &mut Content| {
-            let outlines: Vec<_> = content.identities.iter().map(Record::outline).collect();
-            if outlines.iter().any(|outline| outline.name == name) {
-                return Err(VaultError::NameTaken(name.to_owned()));
+        let seed = match newcomer.words {
+            Some(words) => Box::new(words.seed()),
+            None => {
+                let mut seed = Box::new(Zeroizing::new([0; 32]));
+                self.entropy.fill(&mut **seed)?;
+                seed
             }
-            if let Some(same) = outlines.into_iter().find(|outline| outline.did == did) {
-                return Err(VaultError::SameKey(same.name));
-            }
-            if content.identities.len() >= MAX_IDENTITIES {
-                return Err(VaultError::Full);
-            }
-            content.identities.push(Record {
-                name: name.to_owned(),
-                created_at,
-                seed: Seed(seed),
-                sheet_kept_at,
-                gateways: vec![Enrolment::new(gateway.clone())],
-                profile: Profile::default(),
-                services: Services::default(),
-            });
-            Ok(())
-        })?;
-        Ok(Outline { name: name.to_owned(), did })
+        };
+        Ok(Record {
+            name: name.to_owned(),
+            created_at,
+            seed: Seed(seed),
+            sheet_kept_at: newcomer.words.map(|_| created_at),
+            gateways: vec![Enrolment::new(newcomer.gateway.clone())],
+            profile: Profile::default(),
+            services: Services::default(),
+        })
     }
 
     /// Enrols an identity with one more gateway.
@@ -127,5 +129,24 @@ impl Vault {
         let words = RecoveryWords::of_seed(&record.seed.0);
         let did = identity.did().clone();
         Ok(RecoverySheet { name: record.name.clone(), did, gateways, words, retire, made_at })
+    }
+}
+
+impl Record {
+    /// Moves in, where neither its name nor its key lives there.
+    pub(super) fn enter(self, content: &mut Content) -> Result<Outline, VaultError> {
+        let outline = self.outline();
+        let outlines: Vec<_> = content.identities.iter().map(Record::outline).collect();
+        if outlines.iter().any(|other| other.name == outline.name) {
+            return Err(VaultError::NameTaken(outline.name));
+        }
+        if let Some(same) = outlines.into_iter().find(|other| other.did == outline.did) {
+            return Err(VaultError::SameKey(same.name));
+        }
+        if content.identities.len() >= MAX_IDENTITIES {
+            return Err(VaultError::Full);
+        }
+        content.identities.push(self);
+        Ok(outline)
     }
 }

@@ -39,7 +39,7 @@ use record::Content;
 
 pub use error::VaultError;
 pub use file::VERSION;
-pub use identities::{MAX_IDENTITIES, MAX_NAME};
+pub use identities::{MAX_IDENTITIES, MAX_NAME, Newcomer};
 pub use record::{Enrolment, MAX_GATEWAYS, Record};
 pub use services::{Choice, MAX_CHOICES, MAX_KNOWN, MAX_MUTES, MAX_RULES, Services};
 
@@ -104,6 +104,29 @@ impl Vault {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, VaultError> {
+        Self::make(dir, opener, cost, clock, entropy, |_, _| Ok(())).map(|(vault, ())| vault)
+    }
+
+    /// Makes a vault with somebody in it, in one step: where that fails there is none, and it can be tried again.
+    pub fn create_with(
+        dir: &Path,
+        opener: &Opener<'_>,
+        cost: Cost,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        first: &Newcomer<'_>,
+    ) -> Result<(Self, Outline), VaultError> {
+        Self::make(dir, opener, cost, clock, entropy, |vault, content| vault.newcomer(first)?.enter(content))
+    }
+
+    fn make<T>(
+        dir: &Path,
+        opener: &Opener<'_>,
+        cost: Cost,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        fill: impl FnOnce(&Self, &mut Content) -> Result<T, VaultError>,
+    ) -> Result<(Self, T), VaultError> {
         files::private_dir(dir)?;
         let lock = Lock::take(dir)?;
         if dir.join(FILE).exists() {
@@ -127,8 +150,29 @@ impl Vault {
         };
         let key = Mutex::new(Some(Box::new(key)));
         let vault = Self { dir: dir.to_owned(), lid, key, clock, entropy };
-        vault.write(&lock, &Content::default())?;
-        Ok(vault)
+        let filled = scrubbed(|| {
+            let mut content = Content::default();
+            let filled = fill(&vault, &mut content)?;
+            vault.write(&lock, &content)?;
+            Ok(filled)
+        });
+        match filled {
+            Ok(filled) => Ok((vault, filled)),
+            Err(error) => {
+                vault.forget_key(opener);
+                Err(error)
+            }
+        }
+    }
+
+    /// Nothing was sealed: the keychain does not keep a key to nothing.
+    fn forget_key(&self, opener: &Opener<'_>) {
+        let is_none_there = self.dir.join(FILE).try_exists().is_ok_and(|there| !there);
+        if let (Lid::Keychain { entry }, Opener::Keychain(store), true) = (&self.lid, opener, is_none_there)
+            && let Err(error) = store.remove(entry)
+        {
+            tracing::warn!(%error, "a key to nothing stays in the keychain");
+        }
     }
 
     /// Opens a vault.

@@ -110,7 +110,7 @@ fn a_damaged_vault_is_set_aside_and_never_written_over() {
             Some(VaultError::Damaged { aside, .. }) => assert_eq!(fs::read(aside).expect("kept"), bad),
             other => panic!("expected damage, got {other:?}"),
         }
-        assert!(matches!(open(dir.path(), "correct horse").err(), Some(VaultError::NotFound { .. })));
+        assert!(matches!(open(dir.path(), "correct horse").err(), Some(VaultError::WasDamaged { .. })));
     }
     // A new one can be made, and the damaged ones stay.
     create(dir.path());

@@ -6,7 +6,6 @@ use miid_protocol::{Did, Issuer, Timestamp};
 use serde::Serialize;
 
 use super::Wallet;
-use super::lock::Unseen;
 use crate::queue::Standing;
 
 /// How it stands with the gateway.
@@ -69,7 +68,7 @@ pub struct Snapshot {
     pub requests: Vec<ShownRequest>,
     /// Live sessions, newest first.
     pub sessions: Vec<WalletSession>,
-    /// While locked: how many requests came. Requests and sessions are empty then.
+    /// While locked: how many requests wait. Requests and sessions are empty then.
     pub unseen: usize,
 }
 
@@ -90,7 +89,7 @@ impl Wallet {
             connection: state.connection.clone(),
             requests: shown.collect(),
             sessions: state.queue.sessions().to_vec(),
-            unseen: state.unseen.as_ref().map_or(0, Unseen::count),
+            unseen: state.unseen.as_ref().map_or(0, |unseen| unseen.count(self.inner.client.now())),
         }
     }
 }

@@ -1,14 +1,18 @@
 //! Made, opened, locked; and files that are not what they should be.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use miid_protocol::Timestamp;
 use miid_wallet::desk::view::{Lid, Stage};
 use miid_wallet::desk::{Call, Code, NewIdentity};
 use miid_wallet::settings::SettingsChange;
+use serde_json::json;
 
-use crate::play::{Drawer, Gateway, PASSPHRASE, Stand, new, session, typed};
-use crate::support::MINUTE;
+use crate::play::{Drawer, Gateway, Runs, Stand, event, new, open_from_outside, session, typed};
 use crate::support::requests::{created, id, listed};
+use crate::support::{MINUTE, T};
 
 #[tokio::test]
 async fn the_first_run_makes_a_vault_and_an_identity_and_hears_its_gateway() {
@@ -42,6 +46,47 @@ async fn nothing_is_made_where_something_is_wrong_with_what_was_typed() {
         assert!(!stand.dir.join("vault").exists(), "{code:?} left a vault behind");
     }
     assert_eq!(stand.desk.view().stage, Stage::FirstRun);
+}
+
+#[tokio::test]
+async fn a_first_identity_that_fails_halfway_leaves_no_vault_and_no_key_and_can_be_tried_again() {
+    let gateway = Gateway::start().await;
+    let mut failed = 0;
+    // Wherever it fails: for the key, the identity, or the seal around both.
+    for times in 0.. {
+        let home = Arc::new(tempfile::tempdir().expect("temporary folder"));
+        let runs = Arc::new(Runs(AtomicI64::new(times)));
+        let dir = home.path().join("wallet");
+        let keychain = Arc::new(Drawer::there());
+        let stand = Stand::open_by(&dir, keychain.clone(), Some(home), runs.clone()).await;
+        let by_keychain = || NewIdentity { passphrase: None, keychain: true, ..new("Me", gateway.issuer()) };
+        if stand.desk.create_identity(by_keychain()).await.is_ok() {
+            break;
+        }
+        failed += 1;
+        assert_eq!(keychain.0.as_ref().expect("there").lock().expect("lock").len(), 0, "{times}");
+        assert!(!dir.join("vault").exists(), "{times}");
+        assert_eq!(stand.desk.view().stage, Stage::FirstRun, "{times}");
+        runs.0.store(i64::MAX, Ordering::SeqCst);
+        stand.desk.create_identity(by_keychain()).await.expect("made");
+        assert_eq!(stand.desk.view().stage, Stage::Open);
+    }
+    assert!(failed >= 3, "{failed}");
+}
+
+#[tokio::test]
+async fn a_first_identity_that_cannot_be_written_leaves_nothing_and_can_be_tried_again() {
+    let gateway = Gateway::start().await;
+    let stand = Stand::with(Drawer::there()).await;
+    // Where the new file is to be written lies something else.
+    let in_the_way = stand.dir.join("vault.new/x");
+    fs::create_dir_all(&in_the_way).expect("made");
+    let by_keychain = || NewIdentity { passphrase: None, keychain: true, ..new("Me", gateway.issuer()) };
+    let fault = stand.desk.create_identity(by_keychain()).await.expect_err("no file");
+    assert_eq!(fault.code(), Code::Disk);
+    assert_eq!(stand.keychain.0.as_ref().expect("there").lock().expect("lock").len(), 0);
+    fs::remove_dir_all(stand.dir.join("vault.new")).expect("removed");
+    stand.desk.create_identity(by_keychain()).await.expect("made");
 }
 
 #[tokio::test]
@@ -114,9 +159,11 @@ async fn a_locked_wallet_shows_names_and_a_number_and_nothing_else() {
     stand.until(|view| view.requests.len() == 1 && view.sessions.len() == 1).await;
     let did = stand.desk.view().identities[0].did.clone();
     stand.desk.lock();
+    // What waits when it is locked is not forgotten, and how much that is may be said.
+    let view = stand.stage(Stage::Locked).await;
+    assert_eq!(view.unseen, 1);
     gateway.say(&created(2, 5));
-    let view = stand.until(|view| view.unseen == 1).await;
-    assert_eq!(view.stage, Stage::Locked);
+    let view = stand.until(|view| view.unseen == 2).await;
     let text = serde_json::to_string(&view).expect("json");
     assert!(text.contains("\"Me\"") && text.contains(&did));
     for secret in
@@ -278,8 +325,19 @@ async fn a_damaged_vault_is_set_aside_and_said_and_a_new_one_can_be_made() {
     stand.desk.set_tray(false);
     let view = stand.until(|view| !view.tray).await;
     assert_eq!(view.stage, Stage::Damaged);
+    // Nor is it after a restart: nobody is told that they never had an identity.
+    stand.desk.clone().close().await;
+    let mut stand = first.again().await;
+    let view = stand.desk.view();
+    assert_eq!(view.stage, Stage::Damaged);
+    let fault = view.fault.expect("said");
+    assert_eq!((fault.code, fault.path), (Code::VaultDamaged, Some(aside.display().to_string())));
+    // Whoever goes on has a vault, and that is the end of it.
     stand.create("Me again", &gateway).await;
     assert_eq!(stand.connected(1).await.stage, Stage::Open);
+    stand.desk.clone().close().await;
+    assert_eq!(first.again().await.desk.view().stage, Stage::Locked);
+    assert_eq!(fs::read(&aside).expect("read"), bytes);
 }
 
 #[tokio::test]
@@ -336,6 +394,29 @@ async fn settings_are_kept_and_damaged_ones_are_set_aside_and_said_once() {
 }
 
 #[tokio::test]
+async fn settings_that_cannot_be_read_are_said_and_left_as_they_are() {
+    let gateway = Gateway::start().await;
+    let first = Stand::at(&gateway).await;
+    let path = first.dir.join("settings.json");
+    let text = r#"{"version":99,"theme":{"sky":"blue"}}"#;
+    fs::write(&path, text).expect("written");
+    let stand = first.again().await;
+    assert_eq!(stand.desk.view().settings.theme, "system");
+    assert_eq!(stand.desk.first_notice().expect("said").kind, "settings_unread");
+    assert!(stand.desk.first_notice().is_none());
+    let dark = || serde_json::from_str::<SettingsChange>(r#"{"theme":"dark"}"#).expect("a change");
+    assert_eq!(stand.desk.set_settings(dark()).await.expect_err("newer").code(), Code::VaultNewer);
+    assert_eq!(fs::read_to_string(&path).expect("kept"), text);
+    // The same where it is the disk: a folder opens, and gives no text.
+    fs::remove_file(&path).expect("removed");
+    fs::create_dir(&path).expect("in its place");
+    let stand = first.again().await;
+    assert_eq!(stand.desk.first_notice().expect("said").kind, "settings_unread");
+    assert_eq!(stand.desk.set_settings(dark()).await.expect_err("no file").code(), Code::Disk);
+    assert!(path.is_dir());
+}
+
+#[tokio::test]
 async fn what_comes_while_it_is_locked_calls_without_saying_what() {
     let gateway = Gateway::start().await;
     let mut stand = Stand::at(&gateway).await;
@@ -352,11 +433,26 @@ async fn what_comes_while_it_is_locked_calls_without_saying_what() {
     assert_eq!((call.call, call.count), (Call::Unseen, 1));
 }
 
+#[tokio::test]
+async fn what_has_run_out_while_it_was_locked_waits_no_more() {
+    let gateway = Gateway::start().await;
+    let mut stand = Stand::at(&gateway).await;
+    gateway.say(&created(1, 1));
+    stand.until(|view| view.requests.len() == 1).await;
+    stand.desk.lock();
+    stand.until(|view| view.unseen == 1).await;
+    gateway.say(&created(2, 2));
+    stand.until(|view| view.unseen == 2).await;
+    // A call that is still to be made would have it drawn once more.
+    while stand.call().await.call != Call::Unseen {}
+    let denied = json!({"challenge_id": id(2), "reason": "declined", "at": Timestamp::from_millis(T)});
+    gateway.say(&event(3, "challenge_denied", &denied));
+    stand.until(|view| view.unseen == 1).await;
+    stand.pass(5 * MINUTE);
+    stand.until(|view| view.unseen == 0).await;
+}
+
 fn write_from_outside(stand: &Stand, name: &str) {
-    use miid_wallet::vault::{Opener, Vault};
-    let passphrase = miid_wallet::seal::Passphrase::new(PASSPHRASE.into());
-    let (clock, entropy) = (stand.clock.clone(), std::sync::Arc::new(miid_wallet::entropy::SystemEntropy));
-    let vault = Vault::open(&stand.dir, &Opener::Passphrase(&passphrase), clock, entropy).expect("opens");
     let gateway = miid_protocol::Issuer::parse("http://127.0.0.1:9").expect("an address");
-    vault.add_identity(name, &gateway).expect("added");
+    open_from_outside(stand).add_identity(name, &gateway).expect("added");
 }

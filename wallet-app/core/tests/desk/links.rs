@@ -1,11 +1,15 @@
 //! Links: asked about, claimed once, by whom the person says; alone only by their own rule.
 
 use miid_protocol::problem::ErrorCode;
-use miid_wallet::desk::view::{RuleKind, Stage};
-use miid_wallet::desk::{Call, Code, RuleDraft};
+use miid_protocol::{ClientId, Timestamp};
+use miid_wallet::desk::view::Stage;
+use miid_wallet::desk::{Call, Code};
+use miid_wallet::rules::{Kind, NewRule};
+use miid_wallet::vault::VaultError;
 use serde_json::{Value, json};
 
-use crate::play::{Gateway, Stand, linked_yes, session, typed};
+use crate::play::{Gateway, Stand, linked_yes, open_from_outside, session, typed};
+use crate::support::T;
 use crate::support::requests::{id, link, linked, return_to};
 
 /// A linked request that waits to be claimed.
@@ -19,6 +23,7 @@ fn text(gateway: &Gateway, n: u32) -> String {
     link(n, gateway.issuer()).to_text()
 }
 
+/// With a rule that a yes of some weeks ago made.
 async fn with_rule(gateway: &Gateway) -> Stand {
     gateway.model().sessions.push(session(1));
     let mut stand = Stand::at(gateway).await;
@@ -26,16 +31,21 @@ async fn with_rule(gateway: &Gateway) -> Stand {
     let mut fields = std::collections::BTreeMap::new();
     fields.insert("name".to_owned(), "Alice Kim".to_owned());
     stand.desk.set_profile("Me", fields).await.expect("set");
-    let rule = RuleDraft {
-        service_id: "demo-shop".into(),
-        kind: RuleKind::OneClick,
-        scopes: vec!["profile".into(), "email".into()],
-        claims: vec!["name".into()],
+    let rule = NewRule {
+        kind: Kind::OneClick,
+        service_name: "Demo Shop".into(),
+        scopes: ["profile".to_owned(), "email".to_owned()].into(),
+        claims: ["name".to_owned()].into(),
+        withheld: Default::default(),
         days: 30,
     };
-    stand.desk.add_rule(&stand.wallet(), rule).await.expect("kept");
-    let view = stand.until(|view| view.rules.len() == 1).await;
-    assert_eq!(view.rules[0].service_name, "Demo Shop");
+    let rule = rule.made(Timestamp::from_millis(T)).expect("a rule");
+    let (vault, service) = (open_from_outside(&stand), ClientId::parse("demo-shop").expect("an id"));
+    let kept = vault.update("Me", |record| {
+        Ok::<_, VaultError>(record.services.set_rule(gateway.issuer(), &service, rule))
+    });
+    kept.expect("written").expect("kept");
+    stand.until(|view| view.rules.len() == 1).await;
     stand
 }
 
@@ -176,11 +186,14 @@ async fn a_link_that_comes_while_locked_waits_and_says_nothing_until_then() {
     stand.desk.open_link(&text(&gateway, 1)).expect("taken in");
     assert_eq!(stand.call().await.call, Call::Door);
     let view = stand.desk.view();
-    assert_eq!((view.stage, view.links.len(), view.unseen), (Stage::Locked, 0, 1));
+    assert_eq!((view.stage, view.links.len(), view.links_waiting), (Stage::Locked, 0, 1));
+    assert_eq!(view.unseen, 0);
+    let said = serde_json::to_string(&view).expect("json");
+    assert!(!said.replace(&view.default_gateway, "").contains(gateway.issuer().authority()), "{said}");
     assert_eq!(gateway.count("POST", "/claim"), 0);
     stand.desk.unlock(typed()).await.expect("opened");
-    stand.until(|view| view.links.len() == 1).await;
-    assert_eq!(gateway.count("POST", "/claim"), 0);
+    let view = stand.until(|view| view.links.len() == 1).await;
+    assert_eq!((gateway.count("POST", "/claim"), view.links_waiting), (0, 0));
 }
 
 #[tokio::test]
@@ -216,7 +229,7 @@ async fn a_rule_does_nothing_while_it_is_locked() {
     let mut stand = with_rule(&gateway).await;
     stand.desk.lock();
     stand.desk.open_link(&text(&gateway, 1)).expect("taken in");
-    stand.until(|view| view.unseen == 1).await;
+    stand.until(|view| view.links_waiting == 1).await;
     // Whoever opens it is the person, and from then on the rule is theirs again.
     assert_eq!((gateway.count("POST", "/claim"), stand.opened().len()), (0, 0));
     stand.desk.unlock(typed()).await.expect("opened");

@@ -11,8 +11,10 @@ use miid_protocol::problem::ErrorCode;
 use miid_protocol::{Issuer, Timestamp};
 use miid_wallet::desk::view::{Identity, Stage};
 use miid_wallet::desk::{Attention, Browser, Desk, NewIdentity, Notice, Options, View, Yes};
+use miid_wallet::entropy::{Entropy, EntropyError, SystemEntropy};
 use miid_wallet::keychain::{KeyStore, KeychainError};
-use miid_wallet::seal::Cost;
+use miid_wallet::seal::{Cost, Passphrase};
+use miid_wallet::vault::{Opener, Vault};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use zeroize::Zeroizing;
@@ -158,6 +160,18 @@ impl KeyStore for Drawer {
     }
 }
 
+/// Randomness that fails from the `n`th time on, until it is told how often it may be used from there.
+pub struct Runs(pub AtomicI64);
+
+impl Entropy for Runs {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        if self.0.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            return Err(EntropyError);
+        }
+        SystemEntropy.fill(bytes)
+    }
+}
+
 /// A browser that keeps what it was sent to.
 #[derive(Default)]
 pub struct Tabs(pub Mutex<Vec<String>>);
@@ -203,12 +217,23 @@ impl Stand {
     }
 
     pub async fn open(dir: &Path, keychain: Arc<Drawer>, home: Option<Arc<tempfile::TempDir>>) -> Self {
+        Self::open_by(dir, keychain, home, Arc::new(SystemEntropy)).await
+    }
+
+    /// By a randomness of the caller's.
+    pub async fn open_by(
+        dir: &Path,
+        keychain: Arc<Drawer>,
+        home: Option<Arc<tempfile::TempDir>>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         let clock = Arc::new(Hand(AtomicI64::new(T)));
         let tabs = Arc::new(Tabs::default());
         let documents = dir.parent().expect("a folder").join("documents");
         let mut options = Options::new(tabs.clone());
         options.keychain = keychain.clone();
         options.clock = clock.clone();
+        options.entropy = entropy;
         options.cost = CHEAP;
         options.stream = quick();
         options.tick = Duration::from_millis(5);
@@ -297,6 +322,13 @@ pub fn new(name: &str, issuer: &Issuer) -> NewIdentity {
 
 pub fn typed() -> Option<String> {
     Some(PASSPHRASE.into())
+}
+
+/// The vault, as a command line beside the desk opens it.
+pub fn open_from_outside(stand: &Stand) -> Vault {
+    let passphrase = Passphrase::new(PASSPHRASE.into());
+    Vault::open(&stand.dir, &Opener::Passphrase(&passphrase), stand.clock.clone(), Arc::new(SystemEntropy))
+        .expect("opens")
 }
 
 /// A yes with the number.

@@ -150,10 +150,19 @@ pub fn client_at(issuer: &Issuer, clock: Arc<Hand>) -> GatewayClient {
 
 /// A wallet that has been told to follow, with a profile, and what it tells.
 pub fn wallet_at(issuer: &Issuer, settings: StreamSettings) -> (Wallet, Arc<PassingMemory>, Updates) {
+    wallet_by(issuer, settings, Arc::new(Hand(AtomicI64::new(T))))
+}
+
+/// The same by a clock of the caller's.
+pub fn wallet_by(
+    issuer: &Issuer,
+    settings: StreamSettings,
+    clock: Arc<Hand>,
+) -> (Wallet, Arc<PassingMemory>, Updates) {
     let mut profile = Profile::default();
     profile.set("name", "Alice Kim").expect("set");
     let memory = Arc::new(PassingMemory::new(profile));
-    let client = client_at(issuer, Arc::new(Hand(AtomicI64::new(T))));
+    let client = client_at(issuer, clock);
     let wallet = Wallet::new(client, memory.clone(), settings);
     let updates = wallet.subscribe();
     wallet.follow();

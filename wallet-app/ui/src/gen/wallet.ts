@@ -325,9 +325,14 @@ identities: Array<Identity>,
  */
 requests: Array<Request>, 
 /**
- * How many requests came while it was locked; nothing else is said about them.
+ * How many requests wait while it is locked; nothing else is said about them.
  */
 unseen: number, 
+/**
+ * How many opened links wait until it is open; nothing else is said about them. None while open: then they
+ * are in `links`.
+ */
+links_waiting: number, 
 /**
  * Opened links that ask “Continue?”.
  */
@@ -524,27 +529,6 @@ wallet: string,
  * Which.
  */
 challenge_id: string, };
-export type RuleDraft = { 
-/**
- * For which service.
- */
-service_id: string, 
-/**
- * What it does.
- */
-kind: RuleKind, 
-/**
- * For no more than these.
- */
-scopes: Array<string>, 
-/**
- * For no more than these.
- */
-claims: Array<string>, 
-/**
- * For how long.
- */
-days: number, };
 export type HistoryQuery = { 
 /**
  * Any part of a name; empty is everything.

@@ -99,7 +99,8 @@ impl Dialogue {
             WalletUpdate::Sessions { .. }
             | WalletUpdate::Resync
             | WalletUpdate::Missed
-            | WalletUpdate::Unseen { .. } => Vec::new(),
+            | WalletUpdate::Unseen { .. }
+            | WalletUpdate::UnseenOver { .. } => Vec::new(),
         }
     }
 
@@ -225,6 +226,7 @@ fn is_about_another(update: &WalletUpdate, only: ChallengeId) -> bool {
         | WalletUpdate::Stopped { .. }
         | WalletUpdate::Sessions { .. }
         | WalletUpdate::Unseen { .. }
+        | WalletUpdate::UnseenOver { .. }
         | WalletUpdate::Resync
         | WalletUpdate::NotKept { .. }
         | WalletUpdate::Missed => false,
