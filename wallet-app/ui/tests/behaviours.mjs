@@ -34,6 +34,29 @@ const arrive = (page, part = {}) =>
     part,
   );
 
+/** Alice, with what is hers, and Work. */
+const two = (page, part = {}) =>
+  stage(
+    page,
+    (part) => {
+      const { props, change } = window.play;
+      const work = props.identity("Work", undefined, 1);
+      const theirs = { identity: "Work", wallet: work.gateways[0].wallet };
+      const sessions = [
+        ...props.sessions(),
+        props.session("Office", 90, theirs),
+        props.session("Payroll", 80, theirs),
+      ];
+      change({ identities: [props.alice(), work], sessions, ...part });
+    },
+    part,
+  );
+const open = async (page, at) => {
+  await page.click(`#tab-${at}`);
+  await reach(page, at);
+};
+const count = (page, selector) => page.locator(selector).count();
+
 function assert(holds, otherwise) {
   if (!holds) throw new Error(otherwise);
 }
@@ -211,6 +234,44 @@ export const behaviours = {
     await page.click("#open-return");
     assert((await callsOf(page, "open_return")).length === 1, "the browser was not opened");
   },
+  async "a rule for what is asked from another computer only fills in, is closed, and the number is typed"(
+    page,
+  ) {
+    const known = (part = {}) =>
+      stage(
+        page,
+        (part) => {
+          const { change, props } = window.play;
+          change({ sessions: props.sessions(), ...part });
+        },
+        part,
+      );
+    await ask(page, {});
+    await page.waitForSelector("[data-claim=name]");
+    assert((await count(page, "#rule")) === 0, "offered at a service that is not known");
+    await known();
+    await ask(page, {});
+    await page.waitForSelector("[data-rule=prefill]");
+    assert(!(await page.isVisible("#rule")), "the rule is not closed");
+    assert(!(await page.isChecked("#rule")), "the rule is on by itself");
+    await page.click("[data-rule] summary");
+    await page.check("#rule");
+    await settled(page);
+    await page.click("#approve", { force: true });
+    assert((await callsOf(page, "approve")).length === 0, "approved without the number");
+    await page.fill("#number", "47");
+    await ready(page);
+    await page.click("#approve");
+    await page.waitForSelector("#cancel");
+    const [said] = await callsOf(page, "approve");
+    assert(said.match_code === "47", JSON.stringify(said));
+    assert(JSON.stringify(said.rule) === '{"kind":"prefill","days":30}', JSON.stringify(said));
+    const rules = await stage(page, () => [window.play.props.rule()]);
+    await known({ rules });
+    await ask(page, {});
+    await page.waitForSelector("[data-claim=name]");
+    assert((await count(page, "#rule")) === 0, "offered in place of the rule that is there");
+  },
   async "a link does not take the page from one who types"(page) {
     await ask(page, {});
     await page.type("#number", "4");
@@ -283,6 +344,58 @@ export const behaviours = {
     });
     await page.waitForSelector("#tab-requests .count");
     await focused(page, "#field-name");
+  },
+  async "a request leads nobody out of the settings' pages: what was edited stays, and a bar tells of it"(
+    page,
+  ) {
+    await page.click("#tab-settings");
+    await page.click("#open-profile");
+    await page.fill("#field-name", "Alice K.");
+    await arrive(page, { service: { id: "x", name: "Somebody Else" } });
+    await stage(page, () => {
+      const [{ challenge_id }] = window.play.view().requests;
+      window.play.push("show", { page: "requests", challenge_id });
+    });
+    await page.waitForSelector("aside >> text=1 request is waiting");
+    await stage(page, () =>
+      window.play.change({
+        links: [{ id: "l1", gateway: window.play.props.GATEWAY, identities: ["Alice"] }],
+      }),
+    );
+    await page.waitForSelector("#show-link");
+    assert((await page.inputValue("#field-name")) === "Alice K.", "what was edited is lost");
+    await stage(page, () => window.play.change({ links: [] }));
+    await page.click("#show-newer");
+    await reach(page, "requests");
+    await page.waitForSelector("article >> text=Somebody Else");
+    await focused(page, "#number");
+    assert((await count(page, "#show-newer")) === 0, "the open card is announced");
+  },
+  async "what is muted, or only approved, is announced on no page"(page) {
+    const muted = { service: { id: "spam", name: "Spam" } };
+    await ask(page, muted, { standing: "approved" });
+    await open(page, "sessions");
+    await page.waitForSelector("#show-newer");
+    await stage(page, () => {
+      const [{ wallet }] = window.play.view().requests;
+      const until = window.play.props.ago(-3_000);
+      const mute = { wallet, service_id: "spam", service_name: "Spam", until };
+      window.play.change({ mutes: [mute] });
+    });
+    await page.waitForSelector("#show-newer", { state: "detached" });
+  },
+  async "what is looked for in the history is not left for somebody who asks"(page) {
+    await stage(page, () => window.play.history(window.play.props.entries()));
+    await open(page, "history");
+    await page.fill("#search", "harbour");
+    await arrive(page);
+    await stage(page, () => window.play.push("show", { page: "requests" }));
+    await page.waitForSelector("#show-newer");
+    assert((await page.inputValue("#search")) === "harbour", "what was looked for is lost");
+    await page.fill("#search", "");
+    await page.focus("#export");
+    await stage(page, () => window.play.push("show", { page: "requests" }));
+    await reach(page, "requests");
   },
   async "the shell's menu opens a page, and its heading has the focus"(page) {
     await stage(page, () => window.play.push("show", { page: "settings" }));
@@ -424,6 +537,195 @@ export const behaviours = {
     await focused(page, "#keep-all");
     await page.click("#confirm-end-all");
     await page.waitForFunction(() => document.querySelectorAll("[data-over=true]").length === 3);
+  },
+  async "all sessions end only where all are in sight: one identity's take the question back"(
+    page,
+  ) {
+    await two(page);
+    await open(page, "sessions");
+    await page.click("#end-all");
+    await page.waitForSelector("#ask-all >> text=5");
+    await page.selectOption("#filter", "Work");
+    await page.waitForSelector("#confirm-end-all", { state: "detached" });
+    assert((await count(page, "#end-all")) === 0, "all can be ended where a part is shown");
+    await page.selectOption("#filter", "");
+    await page.waitForSelector("#end-all");
+    assert((await count(page, "#confirm-end-all")) === 0, "the question came back by itself");
+    await page.click("#end-all");
+    await page.waitForSelector("#confirm-end-all");
+    const sessions = () => stage(page, () => window.play.view().sessions);
+    await stage(
+      page,
+      (sessions) => window.play.change({ sessions }),
+      (await sessions()).slice(0, 1),
+    );
+    await page.waitForSelector("#confirm-end-all", { state: "detached" });
+    assert((await callsOf(page, "end_all_sessions")).length === 0, "they were ended");
+  },
+  async "where not all sessions could be ended, it says so beside those that are left"(page) {
+    await two(page);
+    await open(page, "sessions");
+    await page.click("#end-all");
+    await stage(page, () => {
+      const { answer, change, fault, view } = window.play;
+      answer("end_all_sessions", fault("gateway_unreachable"));
+      document.getElementById("confirm-end-all").click();
+      change({ sessions: view().sessions.slice(0, 1) });
+    });
+    await page.waitForSelector("[data-fault=gateway_unreachable]");
+    await page.waitForSelector("#confirm-end-all", { state: "detached" });
+    assert(await page.isVisible("[data-fault=gateway_unreachable]"), "the fault is gone again");
+  },
+  async "the header's switch shows one identity's sessions, and lets go of one that is removed"(
+    page,
+  ) {
+    const rows = (n) =>
+      page.waitForFunction((n) => document.querySelectorAll("[data-session]").length === n, n);
+    await two(page);
+    await open(page, "sessions");
+    await rows(5);
+    await page.selectOption("#filter", "Work");
+    await rows(2);
+    const shown = await page.locator("[data-session]").allTextContents();
+    assert(/Office/.test(shown[0]) && /Payroll/.test(shown[1]), shown.join(" | "));
+    await page.click("[data-session]:nth-child(1) .end");
+    await page.waitForSelector("[data-session]:nth-child(1)[data-over=true]");
+    const [ended] = await callsOf(page, "end_session");
+    const offices = await stage(page, () => window.play.view().identities[1].gateways[0].wallet);
+    assert(ended.wallet === offices, JSON.stringify(ended));
+    await page.selectOption("#filter", "Alice");
+    await rows(3);
+    await page.selectOption("#filter", "Work");
+    await rows(2);
+    await stage(page, () =>
+      window.play.change({
+        identities: [window.play.props.alice()],
+        sessions: window.play.view().sessions.slice(0, 3),
+      }),
+    );
+    await rows(4);
+    assert((await count(page, "#filter")) === 0, "a switch for one identity");
+  },
+  async "history is searched by what is typed, once for a word, and one identity's alone"(page) {
+    await two(page);
+    await stage(page, () => {
+      const entries = window.play.props.entries();
+      entries[1].identity = "Work";
+      window.play.history(entries);
+    });
+    await open(page, "history");
+    const lines = (n) =>
+      page.waitForFunction((n) => document.querySelectorAll("[data-entry]").length === n, n);
+    await lines(10);
+    const before = (await callsOf(page, "history")).length;
+    await page.click("#search");
+    await page.keyboard.type(" Harbour ");
+    await lines(1);
+    const asked = (await callsOf(page, "history")).slice(before);
+    assert(asked.length === 1, `asked ${asked.length} times for one word`);
+    assert(asked[0].query === "Harbour" && asked[0].identity === undefined, JSON.stringify(asked));
+    await page.fill("#search", "nobody");
+    await page.waitForSelector(".none >> text=nobody");
+    await page.fill("#search", "");
+    await lines(10);
+    await page.selectOption("#filter", "Work");
+    await lines(1);
+    const last = (await callsOf(page, "history")).at(-1);
+    assert(last.identity === "Work" && last.query === "", JSON.stringify(last));
+  },
+  async "history is exported once at a time, and says where to, or why not"(page) {
+    await stage(page, () => window.play.history(window.play.props.entries()));
+    await open(page, "history");
+    await page.waitForSelector("[data-entry]");
+    await stage(page, () => window.play.answer("export_history", window.play.fault("disk_full")));
+    await page.click("#export");
+    await page.waitForSelector("[data-fault=disk_full]");
+    assert((await count(page, ".exported")) === 0, "it says that it was saved");
+    await stage(page, () => window.play.answerAsUsual("export_history"));
+    await page.click("#export");
+    await page.waitForSelector(".exported[role=status]");
+    const said = await page.textContent(".exported");
+    assert(said.includes("10") && said.includes("miid-history.json"), said);
+    assert((await count(page, "[data-fault]")) === 0, "the fault still stands");
+    const exports = async () => (await callsOf(page, "export_history")).length;
+    const before = await exports();
+    await stage(page, () => window.play.answer("export_history", "never"));
+    await page.click("#export");
+    await page.waitForSelector("#export[aria-disabled=true]");
+    await page.click("#export", { force: true });
+    assert((await exports()) === before + 1, "exported twice at once");
+  },
+  async "keys, presses and the wheel tell the core that the person is there; the mouse alone does not"(
+    page,
+  ) {
+    await page.clock.install();
+    await page.reload();
+    await reach(page, "requests");
+    const told = async () => (await callsOf(page, "touch")).length;
+    const later = () => page.clock.fastForward(20_000);
+    await later();
+    await page.mouse.move(190, 200);
+    await page.mouse.move(200, 300);
+    assert((await told()) === 0, "told without anybody");
+    let n = 0;
+    const input = {
+      "a key": () => page.keyboard.press("Shift"),
+      "a press": () => page.mouse.click(190, 60),
+      "the wheel": () => page.mouse.wheel(0, 40),
+    };
+    for (const [what, does] of Object.entries(input)) {
+      await does();
+      n++;
+      await page
+        .waitForFunction(
+          (n) => window.play.calls.filter(([name]) => name === "touch").length === n,
+          n,
+        )
+        .catch(() => assert(false, `${what} does not reach the core`));
+      await later();
+    }
+    await stage(page, () => window.play.change({ stage: "locked" }));
+    await reach(page, "locked");
+    await page.keyboard.type("correct");
+    assert((await told()) === n, "told while it is locked");
+  },
+  async "of two identities the chosen one takes the link, and the first one unless another is chosen"(
+    page,
+  ) {
+    const link = (id) =>
+      two(page, {
+        links: [{ id, gateway: "https://id.miid.example", identities: ["Alice", "Work"] }],
+      });
+    const takes = async (id, identity) => {
+      await page.waitForSelector(`[data-link=${id}]`);
+      await settled(page);
+      await page.click("#continue-link");
+      await reach(page, "requests");
+      const said = (await callsOf(page, "continue_link")).at(-1);
+      assert(JSON.stringify(said) === JSON.stringify({ id, identity }), JSON.stringify(said));
+    };
+    await link("l1");
+    await reach(page, "link");
+    assert(await page.isChecked("input[name=identity][value=Alice]"), "the first is not chosen");
+    await takes("l1", "Alice");
+    await link("l2");
+    await page.check("input[name=identity][value=Work]");
+    assert(!(await page.isChecked("input[name=identity][value=Alice]")), "both are chosen");
+    await takes("l2", "Work");
+    await link("l3");
+    await page.waitForSelector("[data-link=l3]");
+    await page.focus("input[name=identity][value=Alice]");
+    await page.keyboard.press("ArrowDown");
+    await takes("l3", "Work");
+  },
+  async "who opened a link while it was locked reads that it goes on, and of no request"(page) {
+    await stage(page, () => window.play.change({ stage: "locked", links_waiting: 1, unseen: 0 }));
+    await reach(page, "locked");
+    await page.waitForSelector("#link-waiting >> text=Unlock to go on");
+    assert((await count(page, "#unseen")) === 0, "a link counts as a request");
+    await stage(page, () => window.play.change({ links_waiting: 0, unseen: 1 }));
+    await page.waitForSelector("#unseen");
+    assert((await count(page, "#link-waiting")) === 0, "a request counts as a link");
   },
   async "a theme of one's own wins over the computer's"(page) {
     const ground = () =>

@@ -281,6 +281,27 @@ const requests = [
     },
   },
   {
+    name: "request-known",
+    main: true,
+    focus: "#number",
+    async play(page) {
+      await withSessions(page);
+      await ask(page, await local(page));
+      await page.waitForSelector("[data-rule=prefill]");
+    },
+  },
+  {
+    name: "request-prefill",
+    main: true,
+    large: true,
+    async play(page) {
+      await withSessions(page);
+      await ask(page, await local(page));
+      await page.click("[data-rule] summary");
+      await page.check("#rule");
+    },
+  },
+  {
     name: "request-step-up",
     main: true,
     large: true,
@@ -558,6 +579,12 @@ const stages = [
     play: (page) => lock(page, { unseen: 2 }),
   },
   {
+    name: "locked-link",
+    at: "locked",
+    main: true,
+    play: (page) => lock(page, { links_waiting: 1, unseen: 2 }),
+  },
+  {
     name: "locked-wrong",
     at: "locked",
     focus: "#unlock-passphrase",
@@ -779,7 +806,12 @@ const settings = [
         window.play.change({
           rules: [
             rule(),
-            rule({ service_id: "library", service_name: "Harbour Library", used: 0 }),
+            rule({
+              service_id: "library",
+              service_name: "Harbour Library",
+              kind: "prefill",
+              used: 0,
+            }),
           ],
           mutes: [
             { wallet: "w", service_id: "spam", service_name: "Spam & Sons", until: ago(-3_000) },
@@ -787,6 +819,19 @@ const settings = [
         });
       });
       await settingsPage(page, "#open-quiet");
+    },
+  },
+  {
+    name: "profile-asked",
+    main: true,
+    large: true,
+    async play(page) {
+      await settingsPage(page, "#open-profile");
+      await stage(page, () => {
+        const { change, props } = window.play;
+        change({ requests: [props.request(), props.request()] });
+      });
+      await page.waitForSelector("#show-newer");
     },
   },
   { name: "quiet-empty", play: (page) => settingsPage(page, "#open-quiet") },

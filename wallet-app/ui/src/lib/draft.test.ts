@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { request } from "../../tests/mock/props";
+import { request, rule } from "../../tests/mock/props";
 import { approval, missing, newDraft, proposed, ruleOffered, type Draft } from "./draft";
 import { digitsOf } from "./number";
 import type { Proposal, Request } from "./types";
@@ -75,7 +75,7 @@ describe("an approval", () => {
     draft.claims![1]!.ticked = true;
     draft.claims![1]!.value = " other@example.com ";
     draft.claims![1]!.remember = true;
-    expect(approval(asked, draft)).toEqual({
+    expect(approval(asked, draft, [])).toEqual({
       wallet: asked.wallet,
       challenge_id: asked.challenge_id,
       digest: asked.digest,
@@ -89,34 +89,44 @@ describe("an approval", () => {
   it("allows no more than was asked", () => {
     const asked = request();
     const draft = draftOf(asked, { number: "47", scopes: ["email", "admin"] });
-    expect(approval(asked, draft).scopes).toEqual(["email"]);
+    expect(approval(asked, draft, []).scopes).toEqual(["email"]);
   });
 
   it("allows a session that asks once more what it may do already", () => {
     const asked = request({ risk: "step_up", claims: [], session_since: "2026-11-20T12:00:00Z" });
     const draft = draftOf(asked, { number: "47", scopes: [] });
-    expect(approval(asked, draft)).toMatchObject({ scopes: asked.scopes, share: {} });
+    expect(approval(asked, draft, [])).toMatchObject({ scopes: asked.scopes, share: {} });
   });
 
   it("sends no number for a linked request, even one that was typed", () => {
     const asked = request({ binding: "linked" });
-    expect(approval(asked, draftOf(asked, { number: "47" })).match_code).toBeNull();
+    expect(approval(asked, draftOf(asked, { number: "47" }), []).match_code).toBeNull();
   });
 
-  it("makes a rule for a linked request of a known service, and for no other", () => {
-    const linked = request({ binding: "linked" });
-    const draft = draftOf(linked, { rule: true });
-    expect(approval(linked, draft).rule).toEqual({ kind: "one_click", days: 30 });
-    expect(approval(linked, draftOf(linked)).rule).toBeUndefined();
-    const others = [
-      [request(), draft],
-      [request({ binding: "linked", risk: "step_up" }), draft],
-      [linked, { ...draft, knownService: false }],
-    ] as const;
-    for (const [asked, draft] of others) {
-      expect(ruleOffered(asked, draft)).toBe(false);
-      expect(approval(asked, draft).rule).toBeUndefined();
+  it("makes a rule only where it is asked for, and of the kind that the request lets it be", () => {
+    const [linked, addressed] = [request({ binding: "linked" }), request()];
+    const ruleOf = (asked: Request, part: Partial<Draft>) =>
+      approval(asked, draftOf(asked, { number: "47", ...part }), []).rule;
+    expect(ruleOf(linked, { rule: true })).toEqual({ kind: "one_click", days: 30 });
+    expect(ruleOf(addressed, { rule: true })).toEqual({ kind: "prefill", days: 30 });
+    for (const asked of [linked, addressed]) {
+      expect(ruleOf(asked, {})).toBeUndefined();
+      expect(ruleOf(asked, { rule: true, knownService: false })).toBeUndefined();
+      expect(ruleOf({ ...asked, risk: "step_up" }, { rule: true })).toBeUndefined();
     }
+  });
+
+  it("puts no rule that fills in in the place of one that is there, nor one that has nothing to fill in", () => {
+    const asked = request();
+    const offered = (rules: ReturnType<typeof rule>[]) => ruleOffered(asked, draftOf(asked), rules);
+    expect(offered([])).toBe("prefill");
+    for (const kind of ["one_click", "prefill"] as const)
+      expect(offered([rule({ kind })])).toBeNull();
+    expect(offered([rule({ service_id: "another" }), rule({ wallet: "another" })])).toBe("prefill");
+    const nothing = request({ claims: [] });
+    expect(ruleOffered(nothing, draftOf(nothing), [])).toBeNull();
+    const draft = draftOf(asked, { rule: true });
+    expect(approval(asked, draft, [rule()]).rule).toBeUndefined();
   });
 });
 

@@ -1,7 +1,7 @@
 // What the person has typed and ticked on a card, and whether that is enough to approve.
 
 import { isStepUp } from "./queue";
-import type { Proposal, Request } from "./types";
+import type { Proposal, Request, Rule, RuleKind } from "./types";
 
 export interface DraftClaim {
   name: string;
@@ -75,13 +75,26 @@ export function edited(claim: DraftClaim): boolean {
   return claim.value.trim() !== (claim.kept ?? "");
 }
 
-/** A one-click rule may be offered here at all: the core would refuse any other. */
-export function ruleOffered(request: Request, draft: Draft): boolean {
-  return request.binding === "linked" && request.risk === "normal" && draft.knownService;
+/**
+ * The rule that may be offered here, if any. For what comes from another computer it fills in and no
+ * more; and since a service has one rule, it is not offered in place of one that is there.
+ */
+export function ruleOffered(
+  request: Request,
+  draft: Draft,
+  rules: readonly Rule[],
+): RuleKind | null {
+  if (request.risk !== "normal" || !draft.knownService) return null;
+  if (request.binding === "linked") return "one_click";
+  const ruled = rules.some(
+    ({ wallet, service_id }) => wallet === request.wallet && service_id === request.service.id,
+  );
+  return ruled || request.claims.length === 0 ? null : "prefill";
 }
 
 /** The draft as `approve` takes it. */
-export function approval(request: Request, draft: Draft) {
+export function approval(request: Request, draft: Draft, rules: readonly Rule[]) {
+  const kind = draft.rule ? ruleOffered(request, draft, rules) : null;
   const shared = (draft.claims ?? []).filter(({ ticked }) => ticked);
   return {
     wallet: request.wallet,
@@ -92,8 +105,6 @@ export function approval(request: Request, draft: Draft) {
     scopes: request.scopes.filter((scope) => isStepUp(request) || draft.scopes.includes(scope)),
     share: Object.fromEntries(shared.map(({ name, value }) => [name, value.trim()])),
     remember: shared.filter((claim) => claim.remember && edited(claim)).map(({ name }) => name),
-    ...(draft.rule && ruleOffered(request, draft)
-      ? { rule: { kind: "one_click" as const, days: draft.ruleDays } }
-      : {}),
+    ...(kind === null ? {} : { rule: { kind, days: draft.ruleDays } }),
   };
 }

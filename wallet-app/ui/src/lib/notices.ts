@@ -29,6 +29,7 @@ const STAYS = new Set([
   "link_failed",
   "unshowable",
   "settings_set_aside",
+  "settings_unread",
 ]);
 
 /** Whether it waits until somebody has read it. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { request } from "../../tests/mock/props";
-import { arrived, cardOf, chooseOpen, isMuted, newerThan } from "./queue";
+import { arrived, calling, cardOf, chooseOpen, isMuted } from "./queue";
 
 const [newest, middle, oldest] = [request(), request(), request()];
 const ids = (...requests: Array<typeof newest>) => requests.map((one) => one.challenge_id);
@@ -38,9 +38,14 @@ describe("the open card", () => {
 describe("newer ones", () => {
   it("are counted only where they wait for an answer", () => {
     const approved = request({ standing: "approved" });
-    expect(newerThan([newest, approved, oldest], cardOf(oldest))).toBe(1);
-    expect(newerThan([newest, oldest], cardOf(newest))).toBe(0);
-    expect(newerThan([newest], null)).toBe(0);
+    const on = (card: typeof newest) => ({ open: cardOf(card) });
+    expect(calling([newest, approved, oldest], [], on(oldest))).toEqual([newest]);
+    expect(calling([newest, oldest], [], on(newest))).toEqual([]);
+  });
+
+  it("are all that wait, where another page than theirs is looked at", () => {
+    const approved = request({ standing: "approved" });
+    expect(calling([newest, approved, oldest], [], null)).toEqual([newest, oldest]);
   });
 
   it("have arrived when they were not there before", () => {
@@ -65,6 +70,12 @@ describe("a muted service", () => {
   it("is not opened before others, and still where it is the only one", () => {
     expect(chooseOpen([muted, oldest], looking, [mute])).toBe(cardOf(oldest));
     expect(chooseOpen([muted], looking, [mute])).toBe(cardOf(muted));
+  });
+
+  it("calls nobody from another page, even as the card that is open there", () => {
+    expect(calling([muted, oldest], [mute], null)).toEqual([oldest]);
+    expect(calling([muted], [mute], null)).toEqual([]);
+    expect(calling([muted, oldest], [mute], { open: cardOf(oldest) })).toEqual([]);
   });
 
   it("is muted for one wallet and not for another", () => {

@@ -41,10 +41,19 @@ export function chooseOpen(
   return next ? cardOf(next) : null;
 }
 
-/** How many that still wait for an answer are newer than the open one. */
-export function newerThan(requests: readonly Request[], open: string | null): number {
-  const at = requests.findIndex((request) => cardOf(request) === open);
-  return requests.slice(0, Math.max(0, at)).filter(({ standing }) => standing === "pending").length;
+/**
+ * Those that wait for an answer, may make themselves heard and are not before somebody's eyes,
+ * newest first. `page` is the page of requests, where that is what is looked at: what is older than
+ * its open card stands there, too, below the card.
+ */
+export function calling(
+  requests: readonly Request[],
+  mutes: readonly Mute[],
+  page: { open: string | null } | null,
+): Request[] {
+  const at = requests.findIndex((request) => cardOf(request) === page?.open);
+  const unseen = page === null ? requests : requests.slice(0, Math.max(0, at));
+  return unseen.filter((request) => request.standing === "pending" && !isMuted(request, mutes));
 }
 
 /** Those of `requests` that were not there before. */

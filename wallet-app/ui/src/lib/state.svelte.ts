@@ -4,7 +4,7 @@
 import { getContext, setContext } from "svelte";
 import type { Bridge } from "./bridge";
 import { newDraft, proposed, type Draft } from "./draft";
-import { arrived, cardOf, chooseOpen, isMuted, isStepUp, newerThan } from "./queue";
+import { arrived, calling, cardOf, chooseOpen, isMuted, isStepUp } from "./queue";
 import { PLACES, type Place } from "./places";
 import type { Claimed, Identity, Notice, Request, Show, View } from "./types";
 import { localeTag, pickLanguage, WORDS } from "./words";
@@ -48,6 +48,8 @@ export class Desk {
   filter = $state<string | null>(null);
   /** Somebody is making an identity: it is not over when the vault exists. */
   settingUp = $state<"first" | "another" | null>(null);
+  /** The page holds something that is lost when it is left. A card's draft is not: it is kept here. */
+  halfFilled = false;
   /** Whose recovery sheet this run reminds of no more. */
   #sheetsPutOff = $state.raw<readonly string[]>([]);
   /** Counts up when the focus has to follow a change of page. */
@@ -69,7 +71,14 @@ export class Desk {
         !sheet_kept && retired_at === null && !this.#sheetsPutOff.includes(did),
     ) ?? null,
   );
-  readonly newer = $derived(newerThan(this.#loud(), this.open));
+  /** What the bar above the tabs announces, newest first. */
+  readonly calling = $derived(
+    calling(
+      this.view?.requests ?? [],
+      this.view?.mutes ?? [],
+      this.place.at === "requests" ? { open: this.open } : null,
+    ),
+  );
   readonly waiting = $derived(
     (this.view?.requests ?? []).filter(({ standing }) => standing === "pending").length,
   );
@@ -77,7 +86,7 @@ export class Desk {
   #deadlines = new Map<string, { at: number; total: number }>();
   #settled: ReturnType<typeof setTimeout> | undefined;
   #toasted = 0;
-  #touched = -Infinity;
+  #toldAt = -Infinity;
   #wanted: Claimed | null = null;
 
   constructor(bridge: Bridge, around: Surroundings) {
@@ -105,8 +114,8 @@ export class Desk {
   /** The person does something: the core counts the time until it locks from here. */
   touch(): void {
     const now = this.#around.now();
-    if (this.view?.stage !== "open" || Math.abs(now - this.#touched) < TOUCH_MS) return;
-    this.#touched = now;
+    if (this.view?.stage !== "open" || Math.abs(now - this.#toldAt) < TOUCH_MS) return;
+    this.#toldAt = now;
     void this.bridge.call("touch").catch(() => undefined);
   }
 
@@ -133,7 +142,7 @@ export class Desk {
     if (!stageIsOld) this.moved++;
   }
 
-  /** A link that was opened takes the page, unless the person is typing: then it waits in a bar. */
+  /** A link that was opened takes the page, unless it is in use: then it waits in a bar. */
   #meetLinks({ stage, links }: View): void {
     if (this.link !== null && !links.some(({ id }) => id === this.link)) {
       this.link = null;
@@ -141,8 +150,20 @@ export class Desk {
       // What stands there now must not take the second of two presses on the link's page.
       this.#settle();
     }
-    if (stage === "open" && this.link === null && links[0] && !this.#around.typing())
+    const filling = this.place.at === "requests" && this.#touched();
+    if (stage === "open" && this.link === null && links[0] && !filling && !this.#inUse())
       this.showLink(links[0].id);
+  }
+
+  /** What they type, copy to paper or have half filled in: nobody but the person leads away from it. */
+  #inUse(): boolean {
+    const within = this.place.at === "settings" && this.place.sub !== undefined;
+    return within || this.halfFilled || this.#around.typing();
+  }
+
+  /** Whether something was typed or changed on the open card. */
+  #touched(): boolean {
+    return this.open !== null && (this.drafts[this.open]?.touched ?? false);
   }
 
   showLink(id: string): void {
@@ -203,7 +224,6 @@ export class Desk {
 
   #reconcile(): void {
     const requests = this.view?.stage === "open" ? this.view.requests : [];
-    const touched = this.open !== null && (this.drafts[this.open]?.touched ?? false);
     const wanted = requests.find(
       ({ wallet, challenge_id }) =>
         wallet === this.#wanted?.wallet && challenge_id === this.#wanted.challenge_id,
@@ -212,7 +232,7 @@ export class Desk {
       ? cardOf(wanted)
       : chooseOpen(
           requests,
-          { open: this.open, seen: this.#seesCard(), touched },
+          { open: this.open, seen: this.#seesCard(), touched: this.#touched() },
           this.view?.mutes,
         );
     if (next !== this.open) this.openCard(next);
@@ -269,15 +289,12 @@ export class Desk {
     draft.knownService = proposal.known_service;
   }
 
-  /** The newest that waits for an answer and may make itself heard. */
-  get newest(): Request | undefined {
-    return this.#loud().find(({ standing }) => standing === "pending");
-  }
-
-  /** Those that may make themselves heard, and the open one. */
-  #loud(): Request[] {
-    const { requests = [], mutes = [] } = this.view ?? {};
-    return requests.filter((request) => cardOf(request) === this.open || !isMuted(request, mutes));
+  /** Goes to the newest request that the bar announces. */
+  showCalling(): void {
+    const [newest] = this.calling;
+    if (!newest) return;
+    this.go({ at: "requests" });
+    this.openCard(cardOf(newest));
   }
 
   #announce(requests: Request[]): void {
@@ -304,14 +321,13 @@ export class Desk {
   /** The shell asks for a page: from its menu, a notification, or since somebody asks. */
   come({ page, challenge_id }: Show): void {
     if (this.view?.stage !== "open" || this.settingUp !== null) return;
-    // Whoever is typing is not dragged away; the tab's count and the bar say that somebody asks.
-    if (this.#around.typing()) return;
+    // The tab's count and the bar say that somebody asks.
+    if (this.#inUse()) return;
     const at = PLACES.find((known) => known === page);
     const sawCard = this.#seesCard();
     if (at && at !== this.place.at) this.go({ at });
     const asked = this.view.requests.find((request) => request.challenge_id === challenge_id);
-    const touched = this.open !== null && this.drafts[this.open]?.touched;
-    if (asked && !sawCard && !touched) this.openCard(cardOf(asked));
+    if (asked && !sawCard && !this.#touched()) this.openCard(cardOf(asked));
   }
 
   hear(notice: Notice): void {

@@ -63,7 +63,7 @@ describe("a draft", () => {
     await settle();
     expect(desk.open).toBe(cardOf(mine));
     expect(desk.drafts[cardOf(mine)]!.number).toBe("4");
-    expect(desk.newer).toBe(1);
+    expect(desk.calling.length).toBe(1);
   });
 
   it("goes with its request", async () => {
@@ -240,6 +240,32 @@ describe("the shell's call", () => {
     expect(desk.place.at).toBe("settings");
   });
 
+  it("leads out of no page within the settings, long after the last key was pressed", async () => {
+    const mine = request();
+    const { desk, heard } = await start(open({ requests: [mine] }));
+    for (const at of ["profile", "sheet"] as const) {
+      desk.go({ at: "settings", sub: { at, name: "Alice" } });
+      await vi.advanceTimersByTimeAsync(60_000);
+      heard.show!({ page: "requests", challenge_id: mine.challenge_id });
+      heard.show!({ page: "requests" });
+      expect(desk.place).toEqual({ at: "settings", sub: { at, name: "Alice" } });
+    }
+    desk.go({ at: "settings" });
+    heard.show!({ page: "requests", challenge_id: mine.challenge_id });
+    expect(desk.place.at).toBe("requests");
+  });
+
+  it("does not drag away one who has half filled something in", async () => {
+    const { desk, heard } = await start(open({ requests: [request()] }));
+    desk.goTab("history");
+    desk.halfFilled = true;
+    heard.show!({ page: "requests" });
+    expect(desk.place.at).toBe("history");
+    desk.halfFilled = false;
+    heard.show!({ page: "requests" });
+    expect(desk.place.at).toBe("requests");
+  });
+
   it("drags nobody away who types, whatever page it names", async () => {
     const { desk, heard } = await start(open());
     desk.goTab("history");
@@ -288,6 +314,27 @@ describe("an opened link", () => {
     expect(desk.link).toBeNull();
   });
 
+  it("waits for one who is at a page within the settings or has half filled something in", async () => {
+    const mine = request();
+    const { desk } = await start(open({ requests: [mine] }));
+    const comes = () => {
+      desk.receive(open({ requests: [mine] }));
+      desk.receive(open({ requests: [mine], links: [link] }));
+      return desk.link;
+    };
+    desk.go({ at: "settings", sub: { at: "sheet", name: "Alice" } });
+    expect(comes()).toBeNull();
+    desk.goTab("history");
+    desk.halfFilled = true;
+    expect(comes()).toBeNull();
+    desk.halfFilled = false;
+    desk.goTab("requests");
+    desk.drafts[cardOf(mine)]!.touched = true;
+    expect(comes()).toBeNull();
+    desk.drafts[cardOf(mine)]!.touched = false;
+    expect(comes()).toBe("l1");
+  });
+
   it("leads to the card it let in, even where the list comes later", async () => {
     const old = request();
     const { desk } = await start(open({ requests: [old], links: [link] }));
@@ -296,6 +343,37 @@ describe("an opened link", () => {
     expect(desk.open).toBe(cardOf(old));
     desk.receive(open({ requests: [old, mine] }));
     expect(desk.open).toBe(cardOf(mine));
+  });
+});
+
+describe("the bar above the tabs", () => {
+  it("announces on every other page what waits, and leads to the newest of it", async () => {
+    const [newer, mine] = [request(), request()];
+    const approved = request({ standing: "approved" });
+    const { desk } = await start(open({ requests: [mine, approved] }));
+    expect(desk.calling).toEqual([]);
+    desk.go({ at: "settings", sub: { at: "profile", name: "Alice" } });
+    expect(desk.calling).toEqual([mine]);
+    desk.receive(open({ requests: [newer, mine, approved] }));
+    expect(desk.calling).toEqual([newer, mine]);
+    await settle();
+    desk.showCalling();
+    expect(desk.place).toEqual({ at: "requests" });
+    expect(desk.open).toBe(cardOf(newer));
+    expect(desk.settling).toBe(true);
+    expect(desk.calling).toEqual([]);
+  });
+
+  it("leads past a card in which something is typed, which is kept", async () => {
+    const mine = request();
+    const { desk } = await start(open({ requests: [mine] }));
+    Object.assign(desk.drafts[cardOf(mine)]!, { number: "4", touched: true });
+    const newer = request();
+    desk.receive(open({ requests: [newer, mine] }));
+    desk.goTab("sessions");
+    desk.showCalling();
+    expect(desk.open).toBe(cardOf(newer));
+    expect(desk.drafts[cardOf(mine)]!.number).toBe("4");
   });
 });
 
@@ -367,10 +445,10 @@ describe("a muted service", () => {
     ];
     const { desk } = await start(open({ requests: [mine], mutes }));
     desk.receive(open({ requests: [muted, mine], mutes }));
-    expect(desk.newer).toBe(0);
+    expect(desk.calling.length).toBe(0);
     expect(desk.spoken).toBe("");
     desk.receive(open({ requests: [muted, mine] }));
-    expect(desk.newer).toBe(1);
+    expect(desk.calling.length).toBe(1);
   });
 });
 

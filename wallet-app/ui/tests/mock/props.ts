@@ -122,6 +122,7 @@ export function open(part: Partial<View> = {}): View {
     requests: [],
     unseen: 0,
     links: [],
+    links_waiting: 0,
     sessions: [],
     rules: [],
     mutes: [],

@@ -205,6 +205,7 @@ export const en = {
     ],
     yourHandle: "Your handle",
     newer: (n: number) => count(n, "newer request", "newer requests"),
+    waiting: (n: number) => count(n, "request is waiting", "requests are waiting"),
     newerShow: "Show it",
     linkOpened: "A page asks for you",
     others: "Also waiting",
@@ -281,6 +282,9 @@ export const en = {
     rule: "Approve without asking",
     ruleText: (service: string) =>
       `Only when you open ${service} from this computer, and only for what is ticked now.`,
+    prefill: "Tick the same again",
+    prefillText: (service: string) =>
+      `This only fills in: next time ${service} asks, the same lines are ticked. You always type the number and approve.`,
     ruleFor: "For",
     ruleDays: (n: number) => count(n, "day", "days"),
     waitingFor: (service: string) => `Waiting for ${service}`,
@@ -493,7 +497,7 @@ export const en = {
   },
   quiet: {
     title: "Rules and muted services",
-    rules: "Approved without asking",
+    rules: "Rules",
     rulesNone:
       "None. When you sign in again at a service you know, you can make one under “Next time…”.",
     one_click: "Approves when you open it from this computer",
@@ -563,6 +567,8 @@ export const en = {
     locked: () => "Locked.",
     settings_set_aside: () =>
       "Your settings could not be read, so I began with new ones. The old file is kept beside them.",
+    settings_unread: () =>
+      "Your settings could not be read, so the usual ones hold for now. The file was left as it is. Update the wallet, or check that the file can be read.",
     other: (service: string) => `Something changed at ${service}.`,
   } satisfies Record<string, (service: string, reason: string) => string>,
 

@@ -194,6 +194,7 @@ export const ko: Words = {
     ],
     yourHandle: "내 핸들",
     newer: (n) => `새 요청 ${n}개`,
+    waiting: (n) => `요청 ${n}개가 기다리고 있어요`,
     newerShow: "보기",
     linkOpened: "페이지가 나를 찾아요",
     others: "기다리는 다른 요청",
@@ -268,6 +269,9 @@ export const ko: Words = {
     nextTime: "다음부터는…",
     rule: "묻지 않고 승인",
     ruleText: (service) => `이 컴퓨터에서 ${service} 로그인을 열 때만, 지금 고른 것만 승인해요.`,
+    prefill: "같은 항목 미리 고르기",
+    prefillText: (service) =>
+      `미리 채우기만 해요. 다음에 ${service} 요청이 오면 같은 항목이 골라져 있어요. 숫자 입력과 승인은 늘 직접 해요.`,
     ruleFor: "기간",
     ruleDays: (n) => `${n}일`,
     waitingFor: (service) => `${service} 응답을 기다리는 중`,
@@ -475,7 +479,7 @@ export const ko: Words = {
   },
   quiet: {
     title: "규칙과 조용한 서비스",
-    rules: "묻지 않고 승인",
+    rules: "규칙",
     rulesNone: "없어요. 아는 서비스에 다시 로그인할 때 ‘다음부터는…’에서 만들 수 있어요.",
     one_click: "이 컴퓨터에서 열면 바로 승인해요",
     prefill: "공유할 것을 미리 채워요. 승인은 직접 해요",
@@ -541,6 +545,8 @@ export const ko: Words = {
     locked: () => "잠갔어요.",
     settings_set_aside: () =>
       "설정을 읽을 수 없어서 새로 시작했어요. 이전 파일은 옆에 그대로 있어요.",
+    settings_unread: () =>
+      "설정을 읽을 수 없어서 지금은 기본 설정을 써요. 설정 파일은 그대로 뒀어요. 지갑을 업데이트하거나, 파일을 읽을 수 있는지 확인하세요.",
     other: (service) => `${service}에 바뀐 것이 있어요.`,
   },
 
