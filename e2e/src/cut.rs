@@ -1,4 +1,4 @@
-//! A cable between a program and its server, which can be cut and mended.
+//! A cable between a program and its server, which can be cut and mended, and over which connections can fall silent.
 
 use std::net::SocketAddr;
 
@@ -10,6 +10,8 @@ use tokio::sync::watch;
 pub struct Cable {
     address: SocketAddr,
     whole: watch::Sender<bool>,
+    /// Connections that began before the last one of these carry nothing any more.
+    silences: watch::Sender<u64>,
 }
 
 impl Cable {
@@ -18,12 +20,13 @@ impl Cable {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (whole, seen) = watch::channel(true);
+        let (silences, heard) = watch::channel(0);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(carry(near, to.clone(), seen.clone()));
+                tokio::spawn(carry(near, to.clone(), seen.clone(), heard.clone()));
             }
         });
-        Self { address, whole }
+        Self { address, whole, silences }
     }
 
     /// This end of it, as `host:port`.
@@ -36,19 +39,41 @@ impl Cable {
         self.whole.send_replace(false);
     }
 
+    /// What is open stays open, and carries nothing any more, as behind a router that has forgotten it; what is
+    /// opened from now on is whole.
+    pub fn silence_what_is_open(&self) {
+        self.silences.send_modify(|silences| *silences += 1);
+    }
+
     /// As before.
     pub fn mend(&self) {
         self.whole.send_replace(true);
     }
 }
 
-async fn carry(mut near: TcpStream, to: String, mut whole: watch::Receiver<bool>) {
+async fn carry(
+    mut near: TcpStream,
+    to: String,
+    mut whole: watch::Receiver<bool>,
+    mut silences: watch::Receiver<u64>,
+) {
+    silences.mark_unchanged();
     if !*whole.borrow_and_update() {
         return;
     }
     let Ok(mut far) = TcpStream::connect(to).await else { return };
-    tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-        _ = whole.wait_for(|whole| !*whole) => {}
+    let silence = async {
+        if silences.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let silent = tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => false,
+        () = silence => true,
+        _ = whole.wait_for(|whole| !*whole) => false,
+    };
+    if silent {
+        // Neither end is told, until it is cut.
+        let _ = whole.wait_for(|whole| !*whole).await;
     }
 }

@@ -20,14 +20,17 @@ pub struct Forger {
 impl Forger {
     /// From a gateway's data dir and a token of its own.
     pub fn new(data_dir: &Path, token: &str) -> Self {
-        let text = std::fs::read_to_string(data_dir.join("gateway.keys")).expect("the key file");
-        let master = jws::decode(text.trim_end().rsplit(' ').next().expect("a secret")).expect("base64url");
         let part = |i: usize| -> Value {
             let bytes = jws::decode(token.split('.').nth(i).expect("three parts")).expect("base64url");
             serde_json::from_slice(&bytes).expect("JSON")
         };
         let kid = part(0)["kid"].as_str().expect("a kid").to_owned();
-        Self { key: derive(&master, &kid), kid, payload: part(1) }
+        Self { key: derive(&master(data_dir), &kid), kid, payload: part(1) }
+    }
+
+    /// The same with another key of that gateway.
+    pub fn with_key(data_dir: &Path, token: &str, kid: &str) -> Self {
+        Self { key: derive(&master(data_dir), kid), kid: kid.to_owned(), ..Self::new(data_dir, token) }
     }
 
     /// A token that says something else.
@@ -52,6 +55,11 @@ impl Forger {
     pub fn another(&self) -> String {
         self.forge(json!({}), |payload| payload["jti"] = clock::name().into())
     }
+}
+
+fn master(data_dir: &Path) -> Vec<u8> {
+    let text = std::fs::read_to_string(data_dir.join("gateway.keys")).expect("the key file");
+    jws::decode(text.trim_end().rsplit(' ').next().expect("a secret")).expect("base64url")
 }
 
 fn derive(master: &[u8], kid: &str) -> SigningKey {

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::sync::OnceCell;
 
@@ -45,7 +46,13 @@ struct Own {
 const GUARD: &str = r#"
 cat >/dev/null
 pid="$1/data/postmaster.pid"
-[ -e "$pid" ] && kill -INT "$(head -n 1 "$pid")" 2>/dev/null
+if [ -e "$pid" ]; then
+    server="$(head -n 1 "$pid")"
+    kill -INT "$server" 2>/dev/null
+    # Whoever is held hears of nothing.
+    kill -CONT "$server" 2>/dev/null
+    pkill -CONT -P "$server" 2>/dev/null
+fi
 n=0; while [ -e "$pid" ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done
 rm -rf -- "$1"
 "#;
@@ -138,6 +145,24 @@ impl Cluster {
         server.ended().await;
     }
 
+    /// The server falls silent, with all that serves for it, until what this gives is dropped: connections stay
+    /// open, new ones come about, and nobody answers.
+    pub fn hold(&self) -> Held {
+        let server = self.own().server.lock().unwrap_or_else(PoisonError::into_inner);
+        let server = server.as_ref().expect("a server that runs is held").id();
+        let server = Pid::from_raw(i32::try_from(server).expect("a pid fits"));
+        // First who would start another.
+        kill(server, Signal::SIGSTOP).expect("the server is held");
+        let mut processes = vec![server];
+        for child in children(server) {
+            // It may have ended in this moment.
+            if kill(child, Signal::SIGSTOP).is_ok() {
+                processes.push(child);
+            }
+        }
+        Held(processes)
+    }
+
     /// The address of one database.
     pub fn url(&self, database: &str) -> String {
         format!("{}/{database}", self.0.url)
@@ -157,6 +182,36 @@ impl Cluster {
             let _ = connection.execute(AssertSqlSafe(sql.to_owned())).await;
         }
     }
+}
+
+/// A server that answers nobody.
+#[derive(Debug)]
+#[must_use = "dropped, it answers again"]
+pub struct Held(Vec<Pid>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for process in &self.0 {
+            let _ = kill(*process, Signal::SIGCONT);
+        }
+    }
+}
+
+/// PostgreSQL gives each process that serves a connection a group of its own.
+fn children(of: Pid) -> Vec<Pid> {
+    let is_child = |stat: &str| {
+        // Behind the name, which may hold anything: its state, and its parent.
+        let (_, rest) = stat.rsplit_once(") ")?;
+        (rest.split(' ').nth(1)?.parse() == Ok(of.as_raw())).then_some(())
+    };
+    let processes = std::fs::read_dir("/proc").expect("processes are listed").flatten();
+    processes
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            is_child(&stat).map(|()| Pid::from_raw(pid))
+        })
+        .collect()
 }
 
 /// A program of PostgreSQL: from `MIID_PG_BIN_DIR`, or the newest of Debian's.

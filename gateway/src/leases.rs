@@ -10,12 +10,16 @@
 //!    ended, so all of that service's leases are closed, and opened again by whoever asks.
 //! 5. *Close*: holders that wait are woken with the [`CloseReason`].
 //!
-//! Wake-ups are hints and may be lost; heads of logs are therefore compared every second, and that this worked
-//! is what [`Leases::is_current`] says, and nothing else: a row that could be read says nothing of other rows.
+//! Wake-ups are hints and may be lost; heads of logs are therefore looked at every second. That this worked *and* that
+//! a service's log was heard up to a head that was seen a moment ago is what [`Leases::is_current`] says, and nothing
+//! else: a row that could be read says nothing of other rows, and a store that answers one connection may have
+//! forgotten another. Whatever is asked is given up on after a while, since a server that fell silent ends nothing.
+
+mod line;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
@@ -25,13 +29,16 @@ use miid_protocol::{ClientId, Lifetime, SessionId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Session;
-use crate::store::{Store, StoreError};
+use crate::store::{Position, Store, StoreError};
 use crate::streams::{Heard, StreamKey, Tail};
+use line::Line;
 
 /// How often heads are compared: what a lost wake-up costs at most.
 const LOOK: Duration = Duration::from_secs(1);
-/// Without a look for so long, what is known is not current any more.
+/// Without a look for so long, or with a log that was not heard for so long, what is known is not current any more.
 const CURRENT: Duration = Duration::from_secs(4);
+/// How long the store may take to say what somebody waits for.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a session stays known that nothing hangs on.
 const KEEP: Lifetime = Lifetime::from_secs(300);
 /// Known sessions, over which those that nothing hangs on are forgotten at once.
@@ -186,6 +193,11 @@ impl Lease {
         first
     }
 
+    /// False where it was closed without an end for good: the row is asked anew.
+    fn is_settled(&self) -> bool {
+        !self.check().is_err_and(|reason| !reason.is_final())
+    }
+
     /// Past this the session may have run out, unless it was refreshed since: it must be looked at again.
     fn is_known(&self, now: Timestamp) -> bool {
         now.millis() < self.known_until.load(Ordering::Relaxed)
@@ -197,29 +209,40 @@ pub struct Leases {
     store: Store,
     shards: [Mutex<HashMap<SessionId, Arc<Lease>>>; SHARDS],
     /// Whose logs are followed.
-    followed: Mutex<HashMap<ClientId, Arc<Followed>>>,
+    followed: RwLock<HashMap<ClientId, Arc<Followed>>>,
     stop: CancellationToken,
     begun: Instant,
-    /// When heads were compared last, in milliseconds since `begun`; 0 is never. Not by the clock on the wall, which
+    /// When heads were looked at last, in milliseconds since `begun`; 0 is never. Not by the clock on the wall, which
     /// may be set back.
     looked_at: AtomicU64,
 }
 
-/// A log is followed until this ends. Locked while that begins, so that it begins once and nobody waits for another
-/// service's.
-type Followed = tokio::sync::Mutex<Option<CancellationToken>>;
+/// A service whose log is followed, or about to be.
+#[derive(Default)]
+struct Followed {
+    /// Locked while that begins, so that it begins once and nobody waits for another service's.
+    opening: Arc<tokio::sync::Mutex<()>>,
+    line: Mutex<Option<Arc<Line>>>,
+}
+
+impl Followed {
+    /// If somebody hears it.
+    fn line(&self) -> Option<Arc<Line>> {
+        lock(&self.line).as_ref().filter(|line| !line.ended.is_cancelled()).cloned()
+    }
+}
 
 /// Somebody hears of a service's ends; dropped, however that comes about, nobody does any more.
 struct Hearing {
     leases: Arc<Leases>,
     client_id: ClientId,
-    ended: CancellationToken,
+    line: Arc<Line>,
 }
 
 impl Drop for Hearing {
     fn drop(&mut self) {
         // First: whoever opens a lease from here on has the log followed anew.
-        self.ended.cancel();
+        self.line.ended.cancel();
         self.leases.close_all(&self.client_id);
     }
 }
@@ -230,7 +253,7 @@ impl Leases {
         Arc::new(Self {
             store,
             shards: std::array::from_fn(|_| Mutex::default()),
-            followed: Mutex::default(),
+            followed: RwLock::default(),
             stop: CancellationToken::new(),
             begun: Instant::now(),
             looked_at: AtomicU64::new(0),
@@ -242,23 +265,26 @@ impl Leases {
         let now = self.store.clock().now();
         let lease = self.known(id)?;
         lease.touched.store(now.millis(), Ordering::Relaxed);
-        (lease.check().is_err() || (self.is_current() && lease.is_known(now))).then_some(lease)
+        (lease.check().is_err() || (lease.is_known(now) && self.is_current(&lease.client_id)))
+            .then_some(lease)
     }
 
-    /// A session's lease, if it has one that lives or ended for good; one that was closed for another reason is
-    /// forgotten, so that the row is asked again.
+    /// A session's lease, if it has one that lives or ended for good; where one was closed for another reason, the
+    /// row is asked again.
     fn known(&self, id: SessionId) -> Option<Arc<Lease>> {
-        let mut shard = lock(self.shard(id));
-        let lease = shard.get(&id)?.clone();
-        if lease.check().is_err_and(|reason| !reason.is_final()) {
-            shard.remove(&id);
-            return None;
-        }
-        Some(lease)
+        lock(self.shard(id)).get(&id).filter(|lease| lease.is_settled()).cloned()
     }
 
     /// The lease of a session, live or ended; `None` where this service has no such session.
     pub async fn open(
+        self: &Arc<Self>,
+        id: SessionId,
+        client_id: &ClientId,
+    ) -> Result<Option<Arc<Lease>>, StoreError> {
+        in_time(self.open_by_its_row(id, client_id)).await
+    }
+
+    async fn open_by_its_row(
         self: &Arc<Self>,
         id: SessionId,
         client_id: &ClientId,
@@ -288,13 +314,29 @@ impl Leases {
         if shard.len() >= MANY / SHARDS {
             shard.retain(|_, lease| Arc::strong_count(lease) > 1);
         }
-        shard.entry(session.id).or_insert_with(|| Arc::new(Lease::of(session, now))).clone()
+        let before = shard.get(&session.id);
+        if let Some(lease) = before.filter(|lease| lease.is_settled()) {
+            return lease.clone();
+        }
+        let was_here = before.is_some_and(|lease| lease.check() == Err(CloseReason::Unknown));
+        let lease = Arc::new(Lease::of(session, now));
+        // What had ended when it was first asked for was let through by nobody here, and its refusal is not late.
+        if let Some((at, reason)) = session.revoked
+            && lease.close(CloseReason::Ended(reason))
+            && was_here
+        {
+            self.refused_from_now_on(at);
+        }
+        shard.insert(session.id, lease.clone());
+        lease
     }
 
     /// What a row says about a lease.
     fn compare(&self, lease: &Lease, session: &Session, now: Timestamp) {
-        if let Some((_, reason)) = session.revoked {
-            lease.close(CloseReason::Ended(reason));
+        if let Some((at, reason)) = session.revoked {
+            if lease.close(CloseReason::Ended(reason)) {
+                self.refused_from_now_on(at);
+            }
         } else if !session.is_live(now) {
             // By a clock that may be set right, and until somebody refreshes: no end for good.
             lease.close(CloseReason::Expired);
@@ -304,15 +346,26 @@ impl Leases {
         }
     }
 
-    /// Whether the store was heard of recently enough that what is not known to have ended lives.
-    pub fn is_current(&self) -> bool {
-        let looked_at = self.looked_at.load(Ordering::Relaxed);
-        looked_at != 0 && self.begun.elapsed() < Duration::from_millis(looked_at) + CURRENT
+    /// Whether a service's log was heard recently enough that what is not known to have ended lives. Of a service
+    /// that nobody has asked for yet nothing is known that could be old.
+    pub fn is_current(&self, client_id: &ClientId) -> bool {
+        let recent = |at: u64| at != 0 && self.begun.elapsed() < Duration::from_millis(at) + CURRENT;
+        recent(self.looked_at.load(Ordering::Relaxed))
+            && self.line(client_id).is_none_or(|line| recent(line.as_of()))
+    }
+
+    fn line(&self, client_id: &ClientId) -> Option<Arc<Line>> {
+        self.followed.read().unwrap_or_else(PoisonError::into_inner).get(client_id)?.line()
+    }
+
+    /// Now, as moments are counted here.
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
     }
 
     /// How many sessions are known.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
+        self.shards.iter().map(|shard| lock(shard).values().filter(|lease| lease.is_settled()).count()).sum()
     }
 
     /// Whether there are none.
@@ -322,37 +375,56 @@ impl Leases {
 
     /// Follows a service's log, once.
     async fn follow(self: &Arc<Self>, client_id: &ClientId) -> Result<(), StoreError> {
-        let followed = lock(&self.followed).entry(client_id.clone()).or_default().clone();
-        let mut until = followed.lock().await;
-        if until.as_ref().is_some_and(|ended| !ended.is_cancelled()) {
+        if self.line(client_id).is_some() {
             return Ok(());
         }
-        let key = StreamKey::service(client_id);
+        let followed = {
+            let mut all = self.followed.write().unwrap_or_else(PoisonError::into_inner);
+            all.entry(client_id.clone()).or_default().clone()
+        };
+        let turn = followed.opening.clone().lock_owned().await;
+        if followed.line().is_some() {
+            return Ok(());
+        }
+        let (leases, client_id) = (self.clone(), client_id.clone());
+        // A task of its own: who waits for it may give up, and who comes next waits for this attempt instead of
+        // beginning one more.
+        let begun = tokio::spawn(async move {
+            let _turn = turn;
+            leases.begin_to_hear(&followed, client_id).await
+        });
+        begun.await.unwrap_or(Err(StoreError::Busy))
+    }
+
+    async fn begin_to_hear(
+        self: Arc<Self>,
+        followed: &Followed,
+        client_id: ClientId,
+    ) -> Result<(), StoreError> {
+        let at = self.elapsed();
+        let key = StreamKey::service(&client_id);
         let Some(tail) = Tail::open(&self.store, key).await? else { return Err(StoreError::Busy) };
-        let ended = CancellationToken::new();
-        *until = Some(ended.clone());
-        let hearing = Hearing { leases: self.clone(), client_id: client_id.clone(), ended };
+        let line = Arc::new(Line::new(tail.position(), at));
+        *lock(&followed.line) = Some(line.clone());
+        let hearing = Hearing { leases: self, client_id, line };
         tokio::spawn(async move {
             let leases = &hearing.leases;
-            leases.stop.run_until_cancelled(leases.hear(tail, &hearing.client_id)).await;
+            leases.stop.run_until_cancelled(leases.hear(tail, &hearing)).await;
         });
         Ok(())
     }
 
-    /// Nobody tells of their ends any more.
+    /// Nobody tells of their ends any more. They keep their places: that they were here is known when they are
+    /// opened again.
     fn close_all(&self, client_id: &ClientId) {
         for shard in &self.shards {
-            lock(shard).retain(|_, lease| {
-                let theirs = lease.client_id == *client_id;
-                if theirs {
-                    lease.close(CloseReason::Unknown);
-                }
-                !theirs
-            });
+            for lease in lock(shard).values().filter(|lease| lease.client_id == *client_id) {
+                lease.close(CloseReason::Unknown);
+            }
         }
     }
 
-    async fn hear(&self, mut tail: Tail, client_id: &ClientId) {
+    async fn hear(&self, mut tail: Tail, Hearing { client_id, line, .. }: &Hearing) {
         loop {
             match tail.next().await {
                 Ok(Heard::Events(events)) => {
@@ -372,8 +444,10 @@ impl Leases {
                 Err(error) => {
                     tracing::debug!(%error, "a log could not be read; will try again");
                     tokio::time::sleep(LOOK).await;
+                    continue;
                 }
             }
+            line.hear(tail.position());
         }
     }
 
@@ -381,34 +455,55 @@ impl Leases {
         let lease = lock(self.shard(revoked.session_id)).get(&revoked.session_id).cloned();
         let Some(lease) = lease else { return };
         if lease.close(CloseReason::Ended(revoked.reason)) {
-            let late = self.store.clock().now().millis().saturating_sub(revoked.at.millis()).max(0);
-            metrics::histogram!("miid_edge_revoke_seconds").record(late as f64 / 1000.0);
+            self.refused_from_now_on(revoked.at);
         }
+    }
+
+    /// What was let through here until now, though it had ended then.
+    fn refused_from_now_on(&self, ended: Timestamp) {
+        let late = self.store.clock().now().millis().saturating_sub(ended.millis()).max(0);
+        metrics::histogram!("miid_edge_revoke_seconds").record(late as f64 / 1000.0);
     }
 
     /// Looks whether the store is there, and wakes who missed something; forgets what nothing hangs on. Until
     /// stopped.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut known = HashMap::new();
         let mut ticks = tokio::time::interval(LOOK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let begun = self.begun.elapsed();
-            let clients: Vec<StreamKey> = lock(&self.followed).keys().map(StreamKey::service).collect();
-            let heads = async { self.store.read().await?.heads(&clients).await };
-            if let Ok(heads) = heads.await {
-                for (key, head) in heads {
-                    if known.insert(key.clone(), head) != Some(head) {
-                        self.store.hub().wake(&key);
-                    }
-                }
-                let begun = u64::try_from(begun.as_millis()).unwrap_or(u64::MAX);
-                self.looked_at.store(begun.max(1), Ordering::Relaxed);
+            if let Err(error) = self.look().await {
+                tracing::debug!(%error, "heads of logs could not be looked at; will try again");
             }
             self.forget(self.store.clock().now());
             metrics::gauge!("miid_leases").set(self.len() as f64);
         }
         self.stop.cancel();
+    }
+
+    /// Compares heads with what has been heard.
+    async fn look(&self) -> Result<(), StoreError> {
+        let at = self.elapsed();
+        let lines: Vec<_> = {
+            let followed = self.followed.read().unwrap_or_else(PoisonError::into_inner);
+            let heard = |(id, followed): (&ClientId, &Arc<Followed>)| {
+                let line = followed.line()?;
+                let heard = line.heard();
+                Some((StreamKey::service(id), line, heard))
+            };
+            followed.iter().filter_map(heard).collect()
+        };
+        let keys: Vec<StreamKey> = lines.iter().map(|(key, ..)| key.clone()).collect();
+        let heads = in_time(async { self.store.read().await?.heads(&keys).await }).await?;
+        let heads: HashMap<StreamKey, Position> = heads.into_iter().collect();
+        for (key, line, heard) in lines {
+            // A log that is not there has a head before everything, as it has for whoever reads it.
+            let head = heads.get(&key).copied().unwrap_or(Position(0));
+            if !line.compare(at, heard, head) {
+                self.store.hub().wake(&key);
+            }
+        }
+        self.looked_at.store(at, Ordering::Relaxed);
+        Ok(())
     }
 
     fn forget(&self, now: Timestamp) {
@@ -424,6 +519,11 @@ impl Leases {
         let last = id.uuid().as_bytes()[15];
         &self.shards[usize::from(last) % SHARDS]
     }
+}
+
+/// What the store says, unless it takes too long.
+async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(StoreError::Silent))
 }
 
 /// A thread that panicked while it held the lock left the map as it was.
@@ -479,14 +579,14 @@ pub(crate) mod tests {
         let (leases, lease) = (Leases::new(store), lease());
         lock(leases.shard(lease.session)).insert(lease.session, lease.clone());
         let client_id = lease.client_id.clone();
-        let ended = CancellationToken::new();
-        let hearing = Hearing { leases: leases.clone(), client_id, ended: ended.clone() };
+        let line = Arc::new(Line::new(Position(0), 1));
+        let hearing = Hearing { leases: leases.clone(), client_id, line: line.clone() };
         let hearing = tokio::spawn(async move {
             let _hearing = hearing;
             panic!("on purpose");
         });
         assert!(hearing.await.is_err());
-        assert!(ended.is_cancelled(), "the next lease has the log followed again");
+        assert!(line.ended.is_cancelled(), "the next lease has the log followed again");
         assert_eq!((lease.check(), leases.len()), (Err(CloseReason::Unknown), 0));
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use miid_e2e::port::Port;
 use miid_e2e::wait::within;
-use miid_e2e::{Edge, Gateway, Renewable as _, Upstream, World, eventually, on_postgres, on_sqlite};
+use miid_e2e::{Edge, Forger, Gateway, Renewable as _, Upstream, World, eventually, on_postgres, on_sqlite};
 use miid_protocol::service::TokenResponse;
 use miid_protocol::{jws, paths};
 use serde_json::{Value, json};
@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 use crate::edge::{gateway, refused, routes};
 
 on_postgres!(keys_overlap_on_schedule_and_a_retired_one_counts_at_no_edge_at_once,);
-on_sqlite!(keys_that_nobody_knows_are_looked_for_once_in_a_while,);
+on_sqlite!(
+    keys_that_nobody_knows_are_looked_for_once_in_a_while,
+    tokens_of_a_key_that_is_being_looked_for_wait_for_it,
+);
 
 fn kid_of(token: &str) -> String {
     let head = jws::decode(token.split('.').next().unwrap()).unwrap();
@@ -116,11 +119,33 @@ async fn keys_that_nobody_knows_are_looked_for_once_in_a_while(world: World) {
         join_all(asked).await;
     }
     let at_most = 1 + begun.elapsed().as_secs() / 5;
+    let looked = looked_for_keys(&world, &metrics).await;
+    assert!((1..=at_most).contains(&looked), "{looked} times for 200 keys, in {:?}", begun.elapsed());
+    edge.get("/api/x", &tokens.access_token).await.is(200);
+}
+
+async fn tokens_of_a_key_that_is_being_looked_for_wait_for_it(world: World) {
+    let (upstream, metrics) = (Upstream::start(), Port::take());
+    let edge = Edge::new(&world, "edge", &routes(&upstream, ""));
+    let (gateway, shop) = gateway(&world, &edge, &["--metrics-listen", &metrics.address()]).await;
+    let tokens = shop.sign_in(&gateway, &world.wallet()).await;
+    // Its session is known, so that nothing but the key is new.
+    edge.get("/api/x", &tokens.access_token).await.is(200);
+    let said = gateway.run(&["keys", "rotate"]).await.ok();
+    let kid = said.split([' ', ';']).nth(1).expect("Published KID; …");
+    let forger = Forger::with_key(&gateway.data_dir, &tokens.access_token, kid);
+    // Most of them come while one has it looked for.
+    let answers =
+        join_all((0..64).map(|_| async { edge.get("/api/x", &forger.another()).await.status })).await;
+    assert_eq!(answers, [200; 64]);
+    assert!(looked_for_keys(&world, &metrics).await <= 1);
+}
+
+/// How often, as the metrics say it.
+async fn looked_for_keys(world: &World, metrics: &Port) -> u64 {
     let text =
         world.http().get(format!("{}/metrics", metrics.origin())).send().await.unwrap().text().await.unwrap();
     let line =
         text.lines().find_map(|line| line.strip_prefix("miid_edge_key_lookups_total ")).expect("counted");
-    let looked: u64 = line.parse().unwrap();
-    assert!((1..=at_most).contains(&looked), "{looked} times for 200 keys, in {:?}", begun.elapsed());
-    edge.get("/api/x", &tokens.access_token).await.is(200);
+    line.parse().unwrap()
 }

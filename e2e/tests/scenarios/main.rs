@@ -17,6 +17,7 @@ mod edge_http2;
 mod edge_keys;
 mod edge_operations;
 mod edge_routes;
+mod edge_silence;
 mod edge_smuggling;
 mod edge_tokens;
 mod edge_trailers;

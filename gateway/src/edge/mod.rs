@@ -25,7 +25,6 @@ mod wire;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -48,6 +47,7 @@ use refusal::{BadToken, Refusal};
 use routes::route::{self, Missed, Route, Table};
 use routes::{config, path};
 use tokens::access::Access;
+use tokens::asking::Asking;
 use tokens::cache::Cache;
 use upstreams::forward::Outgoing;
 use upstreams::headers::{self, Origin};
@@ -72,7 +72,11 @@ pub struct Edge {
     log: AccessLog,
     /// Where the store is asked.
     main: Handle,
-    keys_looked_for: AtomicI64,
+    /// What it is asked of each, apart: neither kind of request keeps the other from its answer.
+    about_presence: Asking,
+    about_sessions: Asking,
+    /// When keys were looked for last; locked while they are.
+    keys_looked_for: Arc<tokio::sync::Mutex<i64>>,
     config: Option<PathBuf>,
     stopping: CancellationToken,
 }
@@ -96,6 +100,8 @@ impl Edge {
         stopping: CancellationToken,
     ) -> Arc<Self> {
         let log = AccessLog::new(app.settings.log_json);
+        let main = Handle::current();
+        let share = app.store.share();
         Arc::new(Self {
             app,
             leases,
@@ -104,8 +110,10 @@ impl Edge {
             changes: watch::Sender::new(()),
             metrics: metrics::EdgeMetrics::new(),
             log,
-            main: Handle::current(),
-            keys_looked_for: AtomicI64::new(0),
+            about_presence: Asking::new(main.clone(), share),
+            about_sessions: Asking::new(main.clone(), share),
+            main,
+            keys_looked_for: Arc::default(),
             config,
             stopping,
         })
@@ -151,33 +159,39 @@ impl Edge {
         }
     }
 
-    /// Whether keys were looked for just now: a stranger's `kid` must not keep the store busy.
-    async fn look_for_keys(&self) -> bool {
+    /// Has the keys looked for, unless they were just now: a stranger's `kid` must not keep the store busy. Whoever
+    /// comes while they are waits, and sees what was found.
+    async fn look_for_keys(&self) {
+        let mut last = self.keys_looked_for.clone().lock_owned().await;
         let now = self.app.clock.now().millis();
-        let last = self.keys_looked_for.load(Ordering::Relaxed);
-        let mine = now - last >= LOOK_FOR_KEYS
-            && self.keys_looked_for.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if !mine {
-            return false;
+        if now - *last < LOOK_FOR_KEYS {
+            return;
         }
+        *last = now;
         self.metrics.key_lookups.increment(1);
         let app = self.app.clone();
-        matches!(self.main.spawn(async move { crate::upkeep::reload_control(&app).await }).await, Ok(Ok(())))
+        // It goes on where whoever asked for it is gone, and the others wait for its end all the same.
+        let looking = self.main.spawn(async move {
+            let _until_then = last;
+            crate::upkeep::reload_control(&app).await
+        });
+        if let Ok(Err(error)) = looking.await {
+            tracing::debug!(%error, "the keys could not be looked at");
+        }
     }
 
     /// The hold on a session, by its row.
     async fn open_lease(&self, id: SessionId, client_id: ClientId) -> Result<Arc<Lease>, Refusal> {
         let leases = self.leases.clone();
-        let opened = self.main.spawn(async move { leases.open(id, &client_id).await }).await;
+        let opened = self.about_sessions.ask(async move { leases.open(id, &client_id).await }).await;
         match opened {
-            Ok(Ok(Some(lease))) => Ok(lease),
+            Ok(Some(lease)) => Ok(lease),
             // A session that was never there, or whose row is long gone.
-            Ok(Ok(None)) => Err(Refusal::Token(BadToken::Revoked)),
-            Ok(Err(error)) => {
+            Ok(None) => Err(Refusal::Token(BadToken::Revoked)),
+            Err(error) => {
                 tracing::debug!(%error, "a session could not be looked at");
                 Err(Refusal::StoreAway)
             }
-            Err(_) => Err(Refusal::StoreAway),
         }
     }
 

@@ -56,7 +56,9 @@ impl From<ErrorCode> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy | StoreError::Lost => Self::new(ErrorCode::Busy).retry_after_s(1),
+            StoreError::Busy | StoreError::Silent | StoreError::Lost => {
+                Self::new(ErrorCode::Busy).retry_after_s(1)
+            }
             StoreError::Database(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
             | StoreError::Damaged(_) => {
                 tracing::error!(%error, "the database holds something unreadable");

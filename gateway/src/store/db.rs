@@ -2,6 +2,9 @@
 //! position. The statements themselves stand once, in the modules beside this one; what differs
 //! between the dialects stands in `dialect.rs`.
 
+use std::future::Future;
+use std::time::Duration;
+
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Executor as _, Row as _};
@@ -112,6 +115,17 @@ pub enum Conn<'c> {
     Postgres(&'c mut PgConnection),
 }
 
+/// PostgreSQL ends a statement after less than that (`statement_timeout`): who has said nothing until then is gone.
+const SILENT: Duration = Duration::from_secs(7);
+
+/// What a server answers, or that it fell silent: a connection does not notice that by itself for many minutes.
+pub async fn in_time<T>(asked: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    match tokio::time::timeout(SILENT, asked).await {
+        Ok(answer) => answer,
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
 macro_rules! bound {
     ($sql:expr, $args:expr) => {{
         let mut query = sqlx::query($sql);
@@ -132,7 +146,7 @@ impl Conn<'_> {
     pub async fn execute(&mut self, sql: &'static str, args: &[Value<'_>]) -> sqlx::Result<u64> {
         Ok(match self {
             Self::Sqlite(conn) => conn.execute(bound!(sql, args)).await?.rows_affected(),
-            Self::Postgres(conn) => conn.execute(bound!(sql, args)).await?.rows_affected(),
+            Self::Postgres(conn) => in_time(conn.execute(bound!(sql, args))).await?.rows_affected(),
         })
     }
 
@@ -140,7 +154,7 @@ impl Conn<'_> {
     pub async fn optional(&mut self, sql: &'static str, args: &[Value<'_>]) -> sqlx::Result<Option<Row>> {
         Ok(match self {
             Self::Sqlite(conn) => conn.fetch_optional(bound!(sql, args)).await?.map(Row::Sqlite),
-            Self::Postgres(conn) => conn.fetch_optional(bound!(sql, args)).await?.map(Row::Postgres),
+            Self::Postgres(conn) => in_time(conn.fetch_optional(bound!(sql, args))).await?.map(Row::Postgres),
         })
     }
 
@@ -156,7 +170,7 @@ impl Conn<'_> {
                 conn.fetch_all(bound!(sql, args)).await?.into_iter().map(Row::Sqlite).collect()
             }
             Self::Postgres(conn) => {
-                conn.fetch_all(bound!(sql, args)).await?.into_iter().map(Row::Postgres).collect()
+                in_time(conn.fetch_all(bound!(sql, args))).await?.into_iter().map(Row::Postgres).collect()
             }
         })
     }

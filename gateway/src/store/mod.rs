@@ -61,6 +61,9 @@ pub enum StoreError {
     /// Too much waits already.
     #[error("too many operations are waiting")]
     Busy,
+    /// It did not answer in time: nobody knows whether it will.
+    #[error("the database did not answer in time")]
+    Silent,
     /// What is stored is not what this program writes.
     #[error("the database holds something unreadable: {0}")]
     Damaged(&'static str),
@@ -143,7 +146,7 @@ impl Store {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let mut tx = Tx::new(TxConn::Postgres(pool.begin().await?), self.clock.now());
+            let mut tx = Tx::new(TxConn::Postgres(db::in_time(pool.begin()).await?), self.clock.now());
             let run = async {
                 let out = op(&mut tx).await?;
                 let log = tx.flush().await?;
@@ -152,7 +155,7 @@ impl Store {
             match run.await {
                 Ok((out, log)) => {
                     let TxConn::Postgres(transaction) = tx.conn else { return Err(StoreError::Busy) };
-                    transaction.commit().await?;
+                    db::in_time(transaction.commit()).await?;
                     self.hub.publish(log);
                     return Ok(out);
                 }
@@ -170,6 +173,15 @@ impl Store {
             Kind::Sqlite { readers, .. } => ReaderConn::Sqlite(readers.acquire().await?),
             Kind::Postgres { pool } => ReaderConn::Postgres(pool.acquire().await?),
         }))
+    }
+
+    /// A share of the connections, which leaves most of them to others: how many may ask the same thing at once.
+    pub fn share(&self) -> usize {
+        let connections = match &self.kind {
+            Kind::Sqlite { readers, .. } => readers.options().get_max_connections(),
+            Kind::Postgres { pool } => pool.options().get_max_connections(),
+        };
+        usize::try_from(connections / 4).unwrap_or(1).max(1)
     }
 
     /// Whether it answers, within a second.

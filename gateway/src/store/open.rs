@@ -8,11 +8,13 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +31,8 @@ const POSTGRES_CONNECTIONS: u32 = 16;
 const SQLITE_READERS: u32 = 4;
 /// How long a caller waits for a connection before it is told to come back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection that is given back in the middle of an answer may take to its end.
+const LEFT_OVER: Duration = Duration::from_secs(1);
 
 /// How long a start waits for PostgreSQL to say anything.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -169,7 +173,7 @@ async fn open_postgres(options: &Options, clock: Clock) -> Result<Store, OpenErr
             ("idle_in_transaction_session_timeout", "10s"),
         ])
         .disable_statement_logging();
-    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, connect.connect()).await;
+    let connecting = timeout(CONNECT_TIMEOUT, connect.connect()).await;
     let mut connection =
         connecting.map_err(|_| OpenError::Silent(CONNECT_TIMEOUT))?.map_err(OpenError::Connect)?;
     POSTGRES.run(&mut connection).await.map_err(migrate_error)?;
@@ -178,10 +182,24 @@ async fn open_postgres(options: &Options, clock: Clock) -> Result<Store, OpenErr
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
+        .after_release(|conn, _| {
+            Box::pin(async { Ok(matches!(timeout(LEFT_OVER, settle(conn)).await, Ok(Ok(())))) })
+        })
         .connect_with(connect)
         .await
         .map_err(OpenError::Connect)?;
     Ok(Store { kind: Kind::Postgres { pool }, hub: Hub::new(), clock })
+}
+
+/// Who gave up on an answer leaves it on the connection. It is waited for a little; a connection on which it does not
+/// come is closed, since the pool would wait on it for as long as TCP does.
+async fn settle(conn: &mut PgConnection) -> sqlx::Result<()> {
+    if let Some(settled) = conn.flush().now_or_never() {
+        return settled;
+    }
+    conn.flush().await?;
+    // It may have been that of a BEGIN.
+    conn.execute("ROLLBACK").await.map(drop)
 }
 
 fn prepare_folder(path: &Path) -> Result<(), OpenError> {

@@ -15,6 +15,9 @@ const INSIDE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const UNBOUNDED: Limits =
     Limits { per_key: usize::MAX, per_address: usize::MAX, total: usize::MAX, max_age: Duration::MAX };
 
+/// No reading of a page takes longer on a connection over which anything comes.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What a tail hears.
 pub enum Heard {
     /// The next events, in order and without a gap.
@@ -47,6 +50,11 @@ impl Tail {
             })
             .await?;
         Ok(Some(Self { guard, store: store.clone(), key, position, owed: false }))
+    }
+
+    /// Up to where it has heard everything.
+    pub fn position(&self) -> Position {
+        self.position
     }
 
     /// The next that happened; an error where the log could not be read, after which it may be asked again.
@@ -83,7 +91,9 @@ impl Tail {
     }
 
     async fn read(&mut self) -> Result<Heard, StoreError> {
-        match self.store.read().await?.log_after(&self.key, self.position).await? {
+        let page = async { self.store.read().await?.log_after(&self.key, self.position).await };
+        // Whoever asks again does so over another connection.
+        match tokio::time::timeout(PATIENCE, page).await.map_err(|_| StoreError::Silent)?? {
             LogPage::Resync(head) => {
                 (self.position, self.owed) = (head, false);
                 Ok(Heard::Gap)

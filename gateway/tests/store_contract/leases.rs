@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use miid_gateway::domain::Session;
 use miid_gateway::leases::{CloseReason, Leases};
 use miid_gateway::streams::StreamKey;
@@ -20,6 +21,8 @@ on_both!(
     what_part_of_a_log_is_missing_for_is_closed_and_opened_anew,
     only_a_comparison_of_heads_makes_what_is_known_current,
     a_service_whose_log_cannot_be_opened_keeps_nobody_else_waiting,
+    a_log_that_cannot_be_heard_is_not_current_though_heads_can_be_read,
+    an_end_that_is_found_in_the_row_is_counted_as_late_as_it_was,
 );
 
 async fn open_session(fresh: &Fresh) -> Session {
@@ -132,15 +135,15 @@ async fn only_a_comparison_of_heads_makes_what_is_known_current(fresh: Fresh) {
     let (session, leases) = (open_session(&fresh).await, Leases::new(fresh.store.clone()));
     let lease = leases.open(session.id, &shop()).await.expect("read").expect("there");
     assert_eq!(lease.check(), Ok(()));
-    assert!(!leases.is_current(), "a row was read, but nobody has looked whether a wake-up was lost");
+    assert!(!leases.is_current(&shop()), "a row was read, but nobody has looked whether a wake-up was lost");
     let stop = CancellationToken::new();
     let running = tokio::spawn(leases.clone().run(stop.clone()));
-    until("heads are compared", || leases.is_current()).await;
+    until("heads are compared", || leases.is_current(&shop())).await;
     stop.cancel();
     running.await.expect("it ends");
     // The clock on the wall stands still here, or is set back: time passes all the same.
     fresh.wait(-3_600_000);
-    until("it was too long ago", || !leases.is_current()).await;
+    until("it was too long ago", || !leases.is_current(&shop())).await;
 }
 
 async fn a_service_whose_log_cannot_be_opened_keeps_nobody_else_waiting(fresh: Fresh) {
@@ -154,7 +157,7 @@ async fn a_service_whose_log_cannot_be_opened_keeps_nobody_else_waiting(fresh: F
     until("its log is about to be opened", || fresh.store.hub().open_keys().len() == 2).await;
     let stop = CancellationToken::new();
     let running = tokio::spawn(leases.clone().run(stop.clone()));
-    until("heads are compared", || leases.is_current()).await;
+    until("heads are compared", || leases.is_current(&shop())).await;
     let other = async { leases.open(session.id, &shop()).await.expect("read").is_some() };
     assert!(tokio::time::timeout(Duration::from_secs(2), other).await.expect("at once"));
     assert!(!slow.is_finished(), "all of that went on beside it");
@@ -162,4 +165,74 @@ async fn a_service_whose_log_cannot_be_opened_keeps_nobody_else_waiting(fresh: F
     assert!(slow.await.expect("it ends").expect("the store works").is_none());
     stop.cancel();
     running.await.expect("it ends");
+}
+
+async fn a_log_that_cannot_be_heard_is_not_current_though_heads_can_be_read(fresh: Fresh) {
+    let (session, leases) = (open_session(&fresh).await, Leases::new(fresh.store.clone()));
+    let lease = leases.open(session.id, &shop()).await.expect("read").expect("there");
+    leases.open(session.id, &other_shop()).await.expect("its log is followed, too");
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(leases.clone().run(stop.clone()));
+    let both = || leases.is_current(&shop()) && leases.is_current(&other_shop());
+    until("both are heard", both).await;
+    // The log cannot be read any more, and something stands in it that nobody here has heard.
+    let mut beside = Beside::of(&fresh).await;
+    let away = "ALTER TABLE events RENAME TO events_away";
+    beside.run(away, away).await;
+    let more = "UPDATE streams SET head = head + 1 WHERE stream = 's/demo-shop'";
+    beside.run(more, more).await;
+    until("what is known is not current", || !leases.is_current(&shop())).await;
+    assert!(leases.is_current(&other_shop()), "nothing is missing of that one");
+    assert!(lease.check().is_ok() && leases.find(session.id).is_none(), "it is not believed unasked");
+    let back = "ALTER TABLE events_away RENAME TO events";
+    beside.run(back, back).await;
+    until("it is heard again", both).await;
+    assert_eq!(lease.check(), Err(CloseReason::Unknown), "what stood there is gone for good");
+    stop.cancel();
+    running.await.expect("it ends");
+}
+
+async fn an_end_that_is_found_in_the_row_is_counted_as_late_as_it_was(fresh: Fresh) {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let (_recording, counted) = (metrics::set_default_local_recorder(&recorder), recorder.handle());
+    let count = || {
+        let text = counted.render();
+        let find =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        (find("miid_edge_revoke_seconds_count"), find("miid_edge_revoke_seconds_sum"))
+    };
+    let (session, leases) = (open_session(&fresh).await, Leases::new(fresh.store.clone()));
+    let mut beside = Beside::of(&fresh).await;
+    // Nobody tells of it: what is written of the end is the row alone.
+    let end = "UPDATE sessions SET revoked_at = last_used_at + 1000, reason = 'user'";
+    let lives = "UPDATE sessions SET revoked_at = NULL, reason = NULL";
+
+    leases.open(session.id, &shop()).await.expect("read").expect("there");
+    beside.run(end, end).await;
+    fresh.wait(3000);
+    for _ in 0..2 {
+        let lease = leases.open(session.id, &shop()).await.expect("read").expect("there");
+        assert_eq!(lease.check(), Err(CloseReason::Ended(RevokeReason::User)));
+        assert_eq!(count(), (Some(1.0), Some(2.0)), "once");
+    }
+
+    // To whoever never let it through it is no news.
+    let elsewhere = Leases::new(fresh.store.clone());
+    let lease = elsewhere.open(session.id, &shop()).await.expect("read").expect("there");
+    assert_eq!(lease.check(), Err(CloseReason::Ended(RevokeReason::User)));
+    assert_eq!(count().0, Some(1.0));
+
+    // Behind a gap in the log.
+    beside.run(lives, lives).await;
+    let behind = Leases::new(fresh.store.clone());
+    let lease = behind.open(session.id, &shop()).await.expect("read").expect("there");
+    beside.run(end, end).await;
+    let back = "UPDATE streams SET head = head - 5, pruned_to = pruned_to - 5";
+    beside.run(back, back).await;
+    fresh.store.hub().wake(&StreamKey::service(&shop()));
+    let reason = tokio::time::timeout(Duration::from_secs(10), lease.closed()).await.expect("closed");
+    assert_eq!(reason, CloseReason::Unknown);
+    let again = behind.open(session.id, &shop()).await.expect("read").expect("there");
+    assert_eq!(again.check(), Err(CloseReason::Ended(RevokeReason::User)));
+    assert_eq!(count(), (Some(2.0), Some(4.0)));
 }
