@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 /// A running one, on a thread of its own; gone when it is dropped.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ struct State {
     open: AtomicUsize,
     connections: AtomicUsize,
     sick: AtomicBool,
+    leaving: Notify,
 }
 
 /// What it is asked to be.
@@ -43,6 +46,8 @@ enum Manner {
     Http2 {
         websockets: bool,
     },
+    /// HTTP/2, with one request at once on the first connection.
+    OneByOne,
     /// Answers one request on each connection, and hangs up at the second.
     Once,
     /// Answers whatever comes with these bytes, and closes.
@@ -65,6 +70,11 @@ impl Upstream {
     /// The same, which takes no WebSockets.
     pub fn start_http2_without_websockets() -> Self {
         Self::with(Manner::Http2 { websockets: false })
+    }
+
+    /// The same, which takes the next request of its first connection once the one before is answered.
+    pub fn start_http2_one_by_one() -> Self {
+        Self::with(Manner::OneByOne)
     }
 
     /// One that answers one request on each connection, keeps it open, and hangs up when it hears a second.
@@ -110,6 +120,11 @@ impl Upstream {
         self.state.open.load(Ordering::SeqCst)
     }
 
+    /// Says on all its connections, where they are [one by one](Self::start_http2_one_by_one), that it goes away.
+    pub fn go_away(&self) {
+        self.state.leaving.notify_waiters();
+    }
+
     /// What it says when it is asked how it is.
     pub fn be_sick(&self, sick: bool) {
         self.state.sick.store(sick, Ordering::SeqCst);
@@ -153,6 +168,20 @@ async fn accept(listener: TcpListener, manner: Manner, state: Arc<State>) {
                         builder.enable_connect_protocol();
                     }
                     let _ = builder.serve_connection(TokioIo::new(socket), service).await;
+                }
+                Manner::OneByOne => {
+                    let at_once = if state.connections.load(Ordering::SeqCst) == 1 { 1 } else { 100 };
+                    let leaving = state.clone();
+                    let service = service_fn(move |request| answer(request, state.clone()));
+                    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    let io = TokioIo::new(socket);
+                    let mut connection =
+                        pin!(builder.max_concurrent_streams(at_once).serve_connection(io, service));
+                    tokio::select! {
+                        _ = &mut connection => return,
+                        () = leaving.leaving.notified() => connection.as_mut().graceful_shutdown(),
+                    }
+                    let _ = connection.await;
                 }
                 Manner::Once => {
                     let mut request = [0; 4096];

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use http::{Method, Request};
 use http_body_util::Empty;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -19,6 +20,7 @@ on_sqlite!(
     a_reader_over_http1_that_takes_nothing_holds_no_upstream_past_any_bound,
     an_answer_that_was_asked_to_switch_ends_like_any_other,
     an_upload_ends_with_its_session,
+    a_caller_who_is_slow_is_not_the_upstreams_failure,
     websockets_count_as_connections,
     websockets_over_http2_count_as_connections,
 );
@@ -142,6 +144,43 @@ async fn an_upload_ends_with_its_session(world: World) {
     assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
     none_is_open(&upstream, "the upstream hears no more of it").await;
     within("nobody takes any more", sending).await.unwrap();
+}
+
+async fn a_caller_who_is_slow_is_not_the_upstreams_failure(world: World) {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let one = format!("upstreams = [\"{}\"]", first.url());
+    let two = format!("upstreams = [\"{}\", \"{}\"]", first.url(), second.url());
+    let more = [
+        route("total", "/total", "public", &first.url(), "total_timeout = \"1s\""),
+        route("both", "/both", "public", &first.url(), "").replace(&one, &two),
+    ];
+    let (_upstream, edge, _gateway, _shop) = everything(&world, &more.concat()).await;
+    let head = "POST /total/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    // More than it takes for an upstream to be left alone.
+    let slow = (0..8).map(|_| async {
+        let socket = tokio::net::TcpStream::connect(edge.address()).await.unwrap();
+        let (mut from, mut to) = socket.into_split();
+        to.write_all(head.as_bytes()).await.unwrap();
+        let sending = tokio::spawn(async move {
+            let mut pace = tokio::time::interval(Duration::from_millis(50));
+            while to.write_all(b"1\r\nx\r\n").await.is_ok() {
+                pace.tick().await;
+            }
+        });
+        let mut answer = String::new();
+        let _ = within("the edge ends it", from.read_to_string(&mut answer)).await;
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("\"body_too_slow\""), "{answer}");
+        within("nobody takes any more", sending).await.unwrap();
+    });
+    join_all(slow).await;
+    let before = (first.requests(), second.requests());
+    for _ in 0..4 {
+        edge.send(Method::GET, "/both/x", |request| request).await.is(200);
+    }
+    assert_eq!((first.requests() - before.0, second.requests() - before.1), (2, 2), "both have their turns");
+    // Who is asked, has it all, and does not answer is the one who is slow.
+    let answer = edge.raw(b"POST /total/hang HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").await;
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
 }
 
 async fn switched(connection: &mut Raw) {

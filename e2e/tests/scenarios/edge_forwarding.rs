@@ -9,9 +9,10 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use miid_e2e::edge::route;
 use miid_e2e::wait::within;
-use miid_e2e::{Edge, Upstream, World, eventually, on_sqlite};
+use miid_e2e::{Edge, Frames, Upstream, World, eventually, on_sqlite};
 use miid_protocol::jws;
 use reqwest::Method;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::edge::{everything, gateway, refused};
@@ -29,6 +30,7 @@ on_sqlite!(
     interim_answers_of_an_upstream_are_passed_on,
     http2_goes_through_on_either_side,
     requests_are_named_and_traced,
+    what_a_proxy_says_on_the_way_is_said_as_the_standards_want,
 );
 
 async fn bodies_go_through_whole_in_both_framings(world: World) {
@@ -475,4 +477,61 @@ async fn requests_are_named_and_traced(world: World) {
     assert!(line.contains("status=200") && line.contains("verdict=ok"), "{line}");
     assert!(log.lines().any(|line| line.contains(&named) && line.contains("verdict=malformed")), "{log}");
     assert!(!log.contains("secret=yes") && !log.contains(&tokens.access_token));
+}
+
+async fn what_a_proxy_says_on_the_way_is_said_as_the_standards_want(world: World) {
+    let second = Upstream::start_http2();
+    let h2 = route("h2", "/h2", "public", &second.url(), "protocol = \"h2c\"");
+    let (_upstream, edge, _gateway, _shop) = everything(&world, &h2).await;
+    let said = async |path: &str, version: &str, more: &str| {
+        let answer = edge
+            .raw(
+                format!("GET {path} HTTP/{version}\r\nHost: a\r\nConnection: close\r\n{more}\r\n").as_bytes(),
+            )
+            .await;
+        let body = answer.split_once("\r\n\r\n").expect("an answer").1;
+        serde_json::from_str::<Value>(body).expect("JSON")["headers"].clone()
+    };
+    // Via: behind those that were there.
+    for path in ["/pub/x", "/h2/x"] {
+        assert_eq!(said(path, "1.1", "").await["via"], json!(["1.1 miid-edge"]), "{path}");
+        assert_eq!(said(path, "1.0", "").await["via"], json!(["1.0 miid-edge"]), "{path}");
+        let before = said(path, "1.1", "Via: 2.0 front, 1.1 (middle)\r\n").await;
+        assert_eq!(before["via"], json!(["2.0 front, 1.1 (middle)", "1.1 miid-edge"]), "{path}");
+    }
+    let mut frames = Frames::connect(&edge, 1 << 20).await;
+    frames.get(1, "/pub/x", "none").await;
+    let (_, body) = frames.answer(1).await.expect("an answer");
+    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["headers"]["via"], json!(["2.0 miid-edge"]));
+
+    // TE is named where it is for one connection only, and alone.
+    let trailers = "TE: trailers\r\nConnection: TE, X-Private\r\nX-Private: 1\r\n";
+    let there = said("/pub/x", "1.1", trailers).await;
+    assert_eq!((&there["te"], &there["connection"]), (&json!(["trailers"]), &json!(["TE"])), "{there}");
+    assert!(there["x-private"].is_null(), "{there}");
+    let there = said("/h2/x", "1.1", trailers).await;
+    assert!(there["te"] == json!(["trailers"]) && there["connection"].is_null(), "{there}");
+    let there = said("/pub/x", "1.1", "TE: gzip\r\n").await;
+    assert!(there["te"].is_null() && there["connection"].is_null(), "{there}");
+
+    // What else is said of a trace goes on with it, and not with another.
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let parent =
+        |version: &str, more: &str| format!("traceparent: {version}-{trace}-b7ad6b7169203331-01{more}\r\n");
+    let state = "tracestate: vendor=1\r\n";
+    for (given, goes_on) in [
+        (parent("00", ""), true),
+        (parent("01", "-more"), true),
+        (String::new(), false),
+        (parent("00", "-more"), false),
+        (parent("ff", ""), false),
+        ([parent("00", ""), parent("00", "")].concat(), false),
+    ] {
+        let there = said("/pub/x", "1.1", &format!("{given}{state}")).await;
+        let passed = there["traceparent"][0].as_str().expect("one");
+        assert_eq!(there["traceparent"].as_array().map(Vec::len), Some(1), "{given}: {there}");
+        assert_eq!(passed.starts_with(&format!("00-{trace}-")), goes_on, "{given}: {there}");
+        assert_eq!(there["tracestate"] == json!(["vendor=1"]), goes_on, "{given}: {there}");
+        assert_eq!(there["tracestate"].is_null(), !goes_on, "{given}: {there}");
+    }
 }

@@ -28,6 +28,7 @@ on_sqlite!(
     only_websockets_are_connected_to,
     bodies_and_streams_go_on_beside_each_other_over_http2,
     an_answer_that_breaks_off_over_http2_is_reset,
+    what_waits_for_an_upstream_over_http2_that_goes_away_is_asked_again,
 );
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -284,4 +285,44 @@ async fn an_answer_that_breaks_off_over_http2_is_reset(world: World) {
     }
     // The connection is no worse for it.
     assert_eq!(client.get("/pub/x", "").await.status(), 200);
+}
+
+async fn what_waits_for_an_upstream_over_http2_that_goes_away_is_asked_again(world: World) {
+    let (leaving, other) = (Upstream::start_http2_one_by_one(), Upstream::start_http2_one_by_one());
+    let one = format!("upstreams = [\"{}\"]", leaving.url());
+    let two = format!("upstreams = [\"{}\", \"{}\"]", leaving.url(), other.url());
+    let more = [
+        route("leaving", "/leaving", "public", &leaving.url(), "protocol = \"h2c\""),
+        route("both", "/both", "public", &leaving.url(), "protocol = \"h2c\"").replace(&one, &two),
+    ];
+    let (_upstream, edge, _gateway, _shop) = everything(&world, &more.concat()).await;
+    let client = Client::connect(&edge).await;
+    assert_eq!(client.get("/leaving/x", "").await.status(), 200);
+    let ask = |path: String| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let request = client.request(Method::GET, &path, "").body(none()).unwrap();
+            client.sender.clone().send_request(request).await.map(|answer| answer.status())
+        })
+    };
+    let hanging = ask("/leaving/hang".into());
+    eventually("the connection is taken", || async { (leaving.open() == 1).then_some(()) }).await;
+    // One is next on the connection, and the others wait for it; more than it takes to be left alone.
+    let waiting: Vec<_> = (0..8).map(|i| ask(format!("/leaving/{i}"))).collect();
+    // At the same worker, after them.
+    assert_eq!(client.get("/pub/x", "").await.status(), 200);
+    assert_eq!(leaving.requests(), 2, "they wait");
+    leaving.go_away();
+    for waits in waiting {
+        let status = within("it is answered", waits).await.unwrap().unwrap();
+        assert_eq!(status, 200);
+    }
+    assert_eq!((leaving.requests(), leaving.connections()), (10, 2), "each once, over another connection");
+    hanging.abort();
+    // And none of it was its failure.
+    let before = leaving.requests();
+    for _ in 0..4 {
+        assert_eq!(client.get("/both/x", "").await.status(), 200);
+    }
+    assert_eq!(leaving.requests() - before, 2, "it has its turns");
 }

@@ -1,12 +1,14 @@
 //! Requests that two programs could read differently: refused with 400 before anybody behind sees them, and the
 //! connection is closed. Written byte by byte, since no client would.
 
-use miid_e2e::{World, on_sqlite};
+use miid_e2e::port::Port;
+use miid_e2e::{Edge, Upstream, World, eventually, on_sqlite};
 
-use crate::edge::everything;
+use crate::edge::{everything, gateway, routes};
 
 on_sqlite!(
     every_shape_of_smuggling_is_refused_and_nothing_of_it_arrives,
+    what_is_refused_between_messages_is_counted_named_and_logged,
     what_comes_before_a_bad_request_is_served,
     a_body_with_a_bad_chunk_is_refused,
     every_path_with_two_readings_is_refused,
@@ -80,6 +82,50 @@ async fn every_shape_of_smuggling_is_refused_and_nothing_of_it_arrives(world: Wo
     assert_eq!(upstream.requests(), 0, "nobody behind saw any of it");
 }
 
+async fn what_is_refused_between_messages_is_counted_named_and_logged(world: World) {
+    let (upstream, metrics) = (Upstream::start(), Port::take());
+    let edge = Edge::new(&world, "edge", &routes(&upstream, ""));
+    let (mut gateway, _shop) = gateway(&world, &edge, &["--metrics-listen", &metrics.address()]).await;
+    let start = "POST /pub/x?secret=yes HTTP/1.1\r\nHost: a\r\n";
+    let mut named = Vec::new();
+    for (request, status, reason) in [
+        (format!("{start}Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n"), 400, "both_lengths"),
+        (format!("{start}Transfer-Encoding: chunked\r\nContent-Length: 6\r\n\r\n"), 400, "both_lengths"),
+        (format!("{start}X-Request-Id: mine\r\nContent-Length: 1, 1\r\n\r\n"), 400, "bad_length"),
+        (format!("{start}X: a\n\r\n"), 400, "bad_line_end"),
+        (format!("{start}X: {}", "a".repeat(100_000)), 431, "head_too_long"),
+    ] {
+        // After one that is right, too: that has a name of its own.
+        for before in ["", "GET /pub/x HTTP/1.1\r\nHost: a\r\nX-Request-Id: right\r\n\r\n"] {
+            let answer = edge.raw(format!("{before}{request}").as_bytes()).await;
+            let refusal = &answer[answer.rfind("HTTP/1.1 ").expect("an answer")..];
+            assert!(refusal.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            let (_, rest) = refusal.split_once("\r\nx-request-id: ").expect("it has a name");
+            let name = rest.split("\r\n").next().expect("a line").to_owned();
+            assert_eq!(name.len(), 32, "{answer}");
+            named.push((name, status, reason));
+        }
+    }
+    for (name, status, reason) in &named {
+        let log = eventually("the log says so", || {
+            let log = gateway.program().errors();
+            std::future::ready(log.contains(name).then_some(log))
+        })
+        .await;
+        let line = format!("request_id={name} subject=- route=- method=- status={status} verdict={reason} ");
+        assert!(log.contains(&line) && !log.contains("secret"), "{line}: {log}");
+    }
+    let text = eventually("the metrics have counted", || async {
+        world.http().get(format!("{}/metrics", metrics.origin())).send().await.ok()?.text().await.ok()
+    })
+    .await;
+    for (_, _, reason) in &named {
+        let count = named.iter().filter(|(_, _, other)| other == reason).count();
+        let line = format!("miid_edge_refusals_total{{reason=\"{reason}\"}} {count}\n");
+        assert!(text.contains(&line), "{line}: {text}");
+    }
+}
+
 async fn what_comes_before_a_bad_request_is_served(world: World) {
     let (upstream, edge, _gateway, _shop) = everything(&world, "").await;
     let good = "GET /pub/good HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -143,10 +189,15 @@ async fn every_path_with_two_readings_is_refused(world: World) {
         "/pub/%",
         "/pub/x#/../../api",
         "/pub/\u{e9}",
+        "/pub/<x>",
+        "/pub/`x",
+        "/pub/x?a=\"",
+        "/pub/x?a=<>",
     ] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let answer = edge.raw(request.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{path}: {answer}");
+        assert!(answer.contains("\r\nx-request-id: "), "{path} is refused by somebody else: {answer}");
     }
     assert_eq!(upstream.requests(), 0);
     // Another spelling of the same path is the same path: for the route, and for who is behind it.

@@ -25,7 +25,8 @@ pub(crate) struct Line<'a> {
     pub(crate) request_id: &'a RequestId,
     pub(crate) subject: &'a str,
     pub(crate) route: &'a str,
-    pub(crate) method: &'a Method,
+    /// None where what came was no request.
+    pub(crate) method: Option<&'a Method>,
     pub(crate) status: StatusCode,
     pub(crate) verdict: &'a str,
     pub(crate) took: Duration,
@@ -44,9 +45,10 @@ impl AccessLog {
 
     /// One more line. Everything in it is a plain word: names of ours, and what was checked to be one.
     pub(crate) fn add(&self, line: &Line<'_>) {
-        let method = match line.method.as_str() {
-            known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
-            _ => "other",
+        let method = match line.method.map(Method::as_str) {
+            Some(known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS")) => known,
+            Some(_) => "other",
+            None => "-",
         };
         let (at, id, took_us) = (line.at, line.request_id.as_str(), line.took.as_micros());
         let (subject, route, verdict, status) =
@@ -118,7 +120,7 @@ mod tests {
             request_id: &request_id,
             subject: "s",
             route: "orders",
-            method: &method,
+            method: Some(&method),
             status: StatusCode::OK,
             verdict: "ok",
             took: Duration::from_micros(7),

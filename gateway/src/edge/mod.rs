@@ -241,13 +241,33 @@ impl Edge {
                 request_id: &request_id,
                 subject: noted.access.as_ref().map_or("-", |access| access.subject()),
                 route: noted.route.as_ref().map_or("-", |route| &route.name),
-                method: &method,
+                method: Some(&method),
                 status: response.status(),
                 verdict,
                 took: noted.begun.elapsed(),
             });
         }
         response
+    }
+
+    /// The answer to bytes between two messages that are not one request in every reading. What somebody tries this
+    /// way is seen as what comes in a request is.
+    fn refuse_raw(&self, wrong: head::Wrong) -> Vec<u8> {
+        let (refusal, request_id) = (Refusal::Malformed(wrong), RequestId::fresh());
+        metrics::refused(refusal.verdict());
+        if self.table().access_log {
+            self.log.add(&Line {
+                at: self.app.clock.now(),
+                request_id: &request_id,
+                subject: "-",
+                route: "-",
+                method: None,
+                status: refusal.status(),
+                verdict: refusal.verdict(),
+                took: Duration::ZERO,
+            });
+        }
+        refusal::raw(&refusal, &request_id)
     }
 
     /// Steps 1 to 5: the upstream's answer, or why there is none.
@@ -299,7 +319,7 @@ impl Edge {
         let (access, identity) = shown.unzip();
         headers::to_upstream(
             &mut parts.headers,
-            &parts.method,
+            (&parts.method, parts.version),
             &route,
             origin,
             &host,

@@ -7,11 +7,14 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use miid_protocol::problem::CONTENT_TYPE as PROBLEM;
+use miid_protocol::service::RevokeReason;
 use serde_json::json;
 
+use super::ids::RequestId;
 use super::routes::path::PathError;
 use super::routes::route::Route;
 use super::wire::head::Wrong;
+use crate::leases::CloseReason;
 
 /// Why a token does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +56,7 @@ impl BadToken {
         match self {
             Self::Missing => "Send one access token as Authorization: Bearer.",
             Self::Malformed => "This is not an access token of this gateway.",
-            Self::UnknownKey => "The key that signed this token does not count here.",
+            Self::UnknownKey => "The key that signed this token does not count here: refresh it.",
             Self::Signature => "The token's signature does not hold.",
             Self::Issuer => "Another gateway issued this token.",
             Self::Audience => "This token is for another service.",
@@ -135,6 +138,7 @@ impl Refusal {
     pub(crate) const fn verdict(&self) -> &'static str {
         match self {
             Self::Token(bad) => bad.reason(),
+            Self::Malformed(wrong) => wrong.reason(),
             other => other.code(),
         }
     }
@@ -168,6 +172,17 @@ impl Refusal {
         })
     }
 
+    /// What a client does about a session's end, or about what is not known of it.
+    fn advice(&self) -> Option<&'static str> {
+        let reason = match self {
+            Self::Token(BadToken::Expired | BadToken::UnknownKey) => CloseReason::Expired,
+            Self::Token(BadToken::Revoked) => CloseReason::Ended(RevokeReason::User),
+            Self::StoreAway => CloseReason::Unknown,
+            _ => return None,
+        };
+        Some(reason.advice())
+    }
+
     fn document(&self) -> Vec<u8> {
         let (status, code) = (self.status().as_u16(), self.code());
         let mut document = json!({
@@ -181,6 +196,9 @@ impl Refusal {
             Self::Scope(missing) => document["missing_scopes"] = json!(missing),
             Self::StepUp(age_s) => document["max_age_s"] = json!(age_s),
             _ => {}
+        }
+        if let Some(advice) = self.advice() {
+            document["advice"] = advice.into();
         }
         serde_json::to_vec(&document).unwrap_or_default()
     }
@@ -235,11 +253,10 @@ impl Refusal {
 }
 
 /// The answer to bytes that never became a request, as bytes.
-pub(crate) fn raw(wrong: Wrong) -> Vec<u8> {
-    let refusal = Refusal::Malformed(wrong);
-    let (status, document) = (refusal.status(), refusal.document());
+pub(crate) fn raw(refusal: &Refusal, request_id: &RequestId) -> Vec<u8> {
+    let (status, document, name) = (refusal.status(), refusal.document(), request_id.as_str());
     let mut answer = format!(
-        "HTTP/1.1 {} {}\r\ncontent-type: {PROBLEM}\r\ncache-control: no-store\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "HTTP/1.1 {} {}\r\ncontent-type: {PROBLEM}\r\ncache-control: no-store\r\nconnection: close\r\nx-request-id: {name}\r\ncontent-length: {}\r\n\r\n",
         status.as_u16(),
         status.canonical_reason().unwrap_or_default(),
         document.len(),
@@ -247,4 +264,27 @@ pub(crate) fn raw(wrong: Wrong) -> Vec<u8> {
     .into_bytes();
     answer.extend_from_slice(&document);
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_refused_over_a_session_is_told_what_to_do_about_it() {
+        let advice = |refusal: Refusal| {
+            let document: serde_json::Value = serde_json::from_slice(&refusal.document()).expect("JSON");
+            document.get("advice").map(|advice| advice.as_str().expect("text").to_owned())
+        };
+        for (refusal, wanted) in [
+            (Refusal::Token(BadToken::Expired), Some("refresh")),
+            (Refusal::Token(BadToken::UnknownKey), Some("refresh")),
+            (Refusal::Token(BadToken::Revoked), Some("give_up")),
+            (Refusal::StoreAway, Some("retry")),
+            (Refusal::Token(BadToken::Missing), None),
+            (Refusal::NoUpstream, None),
+        ] {
+            assert_eq!(advice(refusal.clone()).as_deref(), wanted, "{refusal:?}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! One request on its way: to which upstream, over which connection, again or not, and its answer.
 
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -46,9 +47,10 @@ pub(crate) struct Outgoing<'r> {
 enum Failed {
     /// Nothing of it was sent: here it is again.
     Unsent(Box<Request<RequestBody>>, Refusal),
-    /// The connection had been idle, and was closed before anything was sent: here it is again.
+    /// The connection had been used before, and was closed before anything was sent: here it is again.
     Closed(Box<Request<RequestBody>>),
-    /// It was sent over a connection that had been idle, which then closed without a word.
+    /// It was sent over a connection that had been used before, which then closed without a word, or with one that
+    /// this was not looked at.
     Stale,
     /// There will be no answer.
     Lost(Refusal),
@@ -110,8 +112,12 @@ impl Outgoing<'_> {
                     }
                     return begun;
                 }
-                // The caller's end, not the upstream's doing.
-                Err(Failed::Lost(refusal @ (Refusal::Token(_) | Refusal::StoreAway))) => return Err(refusal),
+                // The caller's doing or end, not the upstream's.
+                Err(Failed::Lost(
+                    refusal @ (Refusal::Token(_) | Refusal::StoreAway | Refusal::BodyTooSlow),
+                )) => {
+                    return Err(refusal);
+                }
                 Err(failed) => (failed, &upstream.well),
             };
             if let Some(bad) = fate.bad() {
@@ -125,8 +131,9 @@ impl Outgoing<'_> {
             since = Instant::now();
             let again_now = again.as_ref().filter(|_| (tried.len() as u32) < route.retries + 1);
             request_now = match (failed, again_now) {
-                // There is one idle connection less.
+                // There is one idle connection less; one that is shared is given up on once (see [`attempt_shared`]).
                 (Failed::Closed(request), _) => {
+                    fresh |= route.protocol == Protocol::H2c;
                     same = Some((chosen, upstream));
                     *request
                 }
@@ -167,7 +174,7 @@ async fn attempt(
     fresh: bool,
 ) -> Result<(Response<Incoming>, Option<Link>), Failed> {
     if route.protocol == Protocol::H2c {
-        return attempt_shared(route, upstream, request, patience).await;
+        return attempt_shared(route, upstream, request, patience, fresh).await;
     }
     let idle = if fresh { None } else { Link::idle(upstream, patience.since) };
     let mut link = match idle {
@@ -200,30 +207,46 @@ async fn attempt(
     }
 }
 
-/// The same over a connection of HTTP/2, which others use, too.
+/// The same over a connection of HTTP/2, which others use, too. Where that is closed, or says that it goes away, the
+/// next one to ask makes another.
 async fn attempt_shared(
     route: &Route,
     upstream: &Upstream,
     request: Request<RequestBody>,
     mut patience: Patience<'_>,
+    fresh: bool,
 ) -> Result<(Response<Incoming>, Option<Link>), Failed> {
-    let (mut sender, used) = match pool::shared(upstream, route.timeouts.connect).await {
-        Ok((shared, used)) => (shared.sender, used),
+    let (mut shared, used) = match pool::shared(upstream, route.timeouts.connect).await {
+        Ok(shared) => shared,
         Err(error) => return Err(Failed::Unsent(Box::new(request), unreachable(upstream, &error))),
     };
     // Ready once the other side takes one more stream, which it may never do.
     let mut alarm = Alarm::default();
     patience.since = Instant::now();
-    match patience.wait(&mut alarm, |cx| sender.poll_ready(cx)).await {
+    match patience.wait(&mut alarm, |cx| shared.sender.poll_ready(cx)).await {
         Ok(Ok(())) => {}
+        Ok(Err(_)) if used && !fresh => {
+            shared.give_up();
+            return Err(Failed::Closed(Box::new(request)));
+        }
         Ok(Err(_)) => return Err(Failed::Unsent(Box::new(request), Refusal::NoUpstream)),
         Err(refusal) => return Err(Failed::Lost(refusal)),
     }
     patience.since = Instant::now();
-    let mut answer = pin!(sender.try_send_request(request));
-    match patience.wait(&mut alarm, |cx| answer.as_mut().poll(cx)).await {
+    let mut answer = pin!(shared.sender.try_send_request(request));
+    let answered = patience.wait(&mut alarm, |cx| answer.as_mut().poll(cx)).await;
+    match answered {
         Ok(Ok(response)) => Ok((response, None)),
-        Ok(Err(error)) => Err(failed(upstream, error, used)),
+        Ok(Err(error)) => Err({
+            let failed = match failed(upstream, error, used) {
+                Failed::Unsent(request, _) if used && !fresh => Failed::Closed(request),
+                failed => failed,
+            };
+            if matches!(failed, Failed::Closed(_) | Failed::Stale) {
+                shared.give_up();
+            }
+            failed
+        }),
         Err(refusal) => Err(Failed::Lost(refusal)),
     }
 }
@@ -280,11 +303,28 @@ fn failed(upstream: &Upstream, mut error: TrySendError<Request<RequestBody>>, us
     tracing::debug!(upstream = %upstream.address, error = &error as &dyn std::error::Error, "an upstream gave no answer");
     match unsent {
         Some(request) => Failed::Unsent(Box::new(request), Refusal::NoUpstream),
-        None if used && (error.is_incomplete_message() || error.is_canceled() || error.is_closed()) => {
-            Failed::Stale
-        }
+        None if used && is_stale(&error) => Failed::Stale,
         None => Failed::Lost(Refusal::BadGateway),
     }
+}
+
+/// Whether it was the connection that ended, and not this request that had a bad end.
+fn is_stale(error: &hyper::Error) -> bool {
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        return true;
+    }
+    // Over HTTP/2 it waited for its turn, and whoever drove the connection is gone.
+    if error.is_user() {
+        return true;
+    }
+    let source = error.source();
+    let h2 = source.and_then(|source| source.downcast_ref::<h2::Error>());
+    // A server that goes away says what it has not looked at (RFC 9113, sections 6.8 and 8.7); once it is gone that is
+    // also said of the rest, as of what was sent over a connection of HTTP/1.
+    let unseen = |error: &h2::Error| {
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    };
+    h2.is_some_and(|error| unseen(error) || error.is_io())
 }
 
 /// What an upstream says about its connection ends here.
@@ -366,7 +406,9 @@ impl<'f> Patience<'f> {
                     (pieces, last) = (self.fate.pieces(), now);
                 }
                 if now >= last + self.first_byte || self.deadline.is_some_and(|deadline| now >= deadline) {
-                    return Poll::Ready(Err(Refusal::Timeout));
+                    // Nobody answers what is still on its way to them.
+                    let slow = if self.fate.waits() { Refusal::BodyTooSlow } else { Refusal::Timeout };
+                    return Poll::Ready(Err(slow));
                 }
                 if let Some(access) = self.access.filter(|_| now >= long && closing.is_none()) {
                     closing = Some(Rarely::new(access.lease.closing().cancelled_owned()));

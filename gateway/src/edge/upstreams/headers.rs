@@ -5,11 +5,11 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, TE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, TE, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use crate::edge::ids::{RequestId, Trace};
-use crate::edge::routes::route::Route;
+use crate::edge::routes::route::{Protocol, Route};
 use crate::edge::tokens::access::Access;
 use crate::edge::wire::head::{self, Wrong};
 
@@ -121,7 +121,7 @@ fn drop_fields(headers: &mut HeaderMap, ends: impl Fn(&str) -> bool) {
 #[allow(clippy::too_many_arguments, reason = "everything that an upstream is told, in one place")]
 pub(crate) fn to_upstream(
     headers: &mut HeaderMap,
-    method: &Method,
+    (method, version): (&Method, Version),
     route: &Route,
     origin: &Origin,
     host: &HeaderValue,
@@ -138,11 +138,19 @@ pub(crate) fn to_upstream(
             || name == "expect"
             // The body's trailers are left out.
             || name == "trailer"
+            // It would be about another trace.
+            || (trace.begins() && name == "tracestate")
             || (name == "authorization" && !route.pass_authorization)
     });
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+        if route.protocol == Protocol::Http1 {
+            // It is for one connection only, and so must be named (RFC 9110, section 10.1.4).
+            headers.insert(CONNECTION, HeaderValue::from_static("TE"));
+        }
     }
+    // Behind those that it came by before (RFC 9110, section 7.6.3).
+    headers.append(VIA, via(version));
     join_cookies(headers);
     // A body without a length of its own is sent in chunks; a GET with neither has none.
     if matches!(*method, Method::GET | Method::HEAD)
@@ -165,6 +173,15 @@ pub(crate) fn to_upstream(
         headers.insert(SCOPE.clone(), access.scope.clone());
         headers.insert(CLIENT.clone(), shown.client.clone());
     }
+}
+
+/// How a request came to us, who go by a name of our own: what we are called inside is nobody's business.
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_2 => "2.0 miid-edge",
+        Version::HTTP_10 => "1.0 miid-edge",
+        _ => "1.1 miid-edge",
+    })
 }
 
 /// What one of our own proxies said.

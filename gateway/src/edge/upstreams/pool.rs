@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -60,9 +61,20 @@ pub(crate) struct Http2 {
     pub(crate) sender: http2::SendRequest<RequestBody>,
     /// Whether the other side has said that it takes extended `CONNECT` (RFC 8441).
     connects: watch::Receiver<bool>,
+    /// Whether it takes no more requests, which the sender itself learns a little later.
+    gone: Arc<AtomicBool>,
 }
 
 impl Http2 {
+    /// Nobody is given it any more; what is under way goes on.
+    pub(crate) fn give_up(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    fn is_usable(&self) -> bool {
+        !self.gone.load(Ordering::Relaxed) && !self.sender.is_closed()
+    }
+
     /// Ends when it can be asked to connect; false where the connection ended before.
     pub(crate) async fn connects(&mut self) -> bool {
         self.connects.wait_for(|connects| *connects).await.is_ok()
@@ -195,7 +207,7 @@ pub(crate) fn tidy() {
         // Nobody is making it, and it is closed.
         pool.shared.retain(|_, place| {
             place.try_lock().is_err()
-                || place.try_lock().is_ok_and(|place| place.as_ref().is_some_and(|s| !s.sender.is_closed()))
+                || place.try_lock().is_ok_and(|place| place.as_ref().is_some_and(Http2::is_usable))
         });
     });
 }
@@ -205,7 +217,7 @@ pub(crate) fn tidy() {
 pub(crate) async fn shared(upstream: &Upstream, within: Duration) -> Result<(Http2, bool), ConnectError> {
     let place = POOL.with_borrow_mut(|pool| pool.shared.entry(upstream.address.clone()).or_default().clone());
     let mut place = place.lock().await;
-    if let Some(shared) = place.as_ref().filter(|shared| !shared.sender.is_closed()) {
+    if let Some(shared) = place.as_ref().filter(|shared| shared.is_usable()) {
         return Ok((shared.clone(), true));
     }
     let socket = connect(upstream, within).await?;
@@ -217,7 +229,7 @@ pub(crate) async fn shared(upstream: &Upstream, within: Duration) -> Result<(Htt
         .await?;
     let (said, connects) = watch::channel(false);
     tokio::spawn(drive(connection, said));
-    let shared = Http2 { sender, connects };
+    let shared = Http2 { sender, connects, gone: Arc::default() };
     *place = Some(shared.clone());
     Ok((shared, false))
 }

@@ -4,7 +4,7 @@
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,7 +15,14 @@ use tokio::time::Sleep;
 
 /// What became of a body, for whoever answers the request.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Fate(Arc<(AtomicU8, AtomicU64)>);
+pub(crate) struct Fate(Arc<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    bad: AtomicU8,
+    pieces: AtomicU64,
+    waits: AtomicBool,
+}
 
 /// How a body may come to a bad end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,17 +37,22 @@ pub(crate) enum BadBody {
 
 impl Fate {
     fn set(&self, bad: BadBody) {
-        self.0.0.store(1 + bad as u8, Ordering::Release);
+        self.0.bad.store(1 + bad as u8, Ordering::Release);
     }
 
     /// How many pieces of it went on their way: as long as more do, nobody has begun to wait for an answer.
     pub(crate) fn pieces(&self) -> u64 {
-        self.0.1.load(Ordering::Relaxed)
+        self.0.pieces.load(Ordering::Relaxed)
+    }
+
+    /// Whether more of it is wanted than the caller has sent: not where it is the upstream that takes no more.
+    pub(crate) fn waits(&self) -> bool {
+        self.0.waits.load(Ordering::Relaxed)
     }
 
     /// How it came to a bad end, if it did.
     pub(crate) fn bad(&self) -> Option<BadBody> {
-        match self.0.0.load(Ordering::Acquire) {
+        match self.0.bad.load(Ordering::Acquire) {
             1 => Some(BadBody::TooLarge),
             2 => Some(BadBody::TooSlow),
             3 => Some(BadBody::Broken),
@@ -88,7 +100,11 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BadBody>>> {
         let this = &mut *self;
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        match Pin::new(incoming).poll_frame(cx) {
+        let polled = Pin::new(incoming).poll_frame(cx);
+        if let Some(fate) = &this.fate {
+            fate.0.waits.store(polled.is_pending(), Ordering::Relaxed);
+        }
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 this.waiting = None;
                 // Trailers end here: a server that puts them among the header fields would believe of them what
@@ -98,7 +114,7 @@ impl Body for RequestBody {
                     return Poll::Ready(None);
                 }
                 if let Some(fate) = &this.fate {
-                    fate.0.1.fetch_add(1, Ordering::Relaxed);
+                    fate.0.pieces.fetch_add(1, Ordering::Relaxed);
                 }
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 match this.left.checked_sub(length) {

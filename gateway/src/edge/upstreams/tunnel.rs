@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TE, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::ext::Protocol as ConnectTo;
@@ -196,6 +196,8 @@ impl Outgoing<'_> {
         match protocol {
             Protocol::Http1 => {
                 let headers = request.headers_mut();
+                // Nothing else that is for this connection only.
+                headers.remove(TE);
                 headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
                 headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
                 headers.insert(SEC_WEBSOCKET_KEY, key.clone());
@@ -225,15 +227,23 @@ impl Sender {
         match route.protocol {
             Protocol::Http1 => Link::open_to_upgrade(upstream, within).await.map(Self::Http1).map_err(away),
             Protocol::H2c => {
-                let (mut shared, _) = pool::shared(upstream, within).await.map_err(away)?;
-                let ready = tokio::time::timeout(within, async {
-                    shared.connects().await && shared.sender.ready().await.is_ok()
-                });
-                match ready.await {
-                    Ok(true) => Ok(Self::Http2(shared.sender)),
-                    Ok(false) => Err(Refusal::NoUpstream),
-                    // One that does not say that it can be asked is not asked (RFC 8441, section 3).
-                    Err(_) => Err(Refusal::BadGateway),
+                let mut fresh = false;
+                loop {
+                    let (mut shared, used) = pool::shared(upstream, within).await.map_err(away)?;
+                    let ready = tokio::time::timeout(within, async {
+                        shared.connects().await && shared.sender.ready().await.is_ok()
+                    });
+                    match ready.await {
+                        Ok(true) => return Ok(Self::Http2(shared.sender)),
+                        // That an old connection went away says nothing about the upstream: once more.
+                        Ok(false) if used && !fresh => {
+                            shared.give_up();
+                            fresh = true;
+                        }
+                        Ok(false) => return Err(Refusal::NoUpstream),
+                        // One that does not say that it can be asked is not asked (RFC 8441, section 3).
+                        Err(_) => return Err(Refusal::BadGateway),
+                    }
                 }
             }
         }

@@ -24,7 +24,6 @@ use super::gate::{Gate, HEAD_TIMEOUT, Talk};
 use super::head::MAX_HEAD;
 use super::rarely::Rarely;
 use crate::edge::Edge;
-use crate::edge::refusal;
 
 /// What HTTP/2 begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -97,7 +96,8 @@ pub(crate) async fn serve(
         }
     } else {
         let talk = Talk::default();
-        let gate = Gate::new(socket, first, talk.clone(), refusal::raw);
+        let refusing = edge.clone();
+        let gate = Gate::new(socket, first, talk.clone(), Box::new(move |wrong| refusing.refuse_raw(wrong)));
         let service = service_fn(move |request| {
             let (edge, origin, talk) = (edge.clone(), origin.clone(), talk.clone());
             async move { Ok::<_, Infallible>(edge.answer(request, &origin, Some(talk)).await) }

@@ -157,12 +157,16 @@ pub(crate) struct Gate {
     stuck: Option<Pin<Box<Sleep>>>,
     /// How much more is thrown away, and how long.
     lingers: Option<(usize, Pin<Box<Sleep>>)>,
-    render: fn(Wrong) -> Vec<u8>,
+    render: Render,
 }
 
+/// Makes the answer to what is wrong, and has it known.
+type Render = Box<dyn Fn(Wrong) -> Vec<u8> + Send>;
+
 impl Gate {
-    /// Around a socket, of which `input` was read already. `render` makes the answer to what is wrong.
-    pub(crate) fn new(socket: TcpStream, input: BytesMut, talk: Talk, render: fn(Wrong) -> Vec<u8>) -> Self {
+    /// Around a socket, of which `input` was read already. `render` makes the answer to what is wrong, and is asked
+    /// for it once at most.
+    pub(crate) fn new(socket: TcpStream, input: BytesMut, talk: Talk, render: Render) -> Self {
         let mut gate = Self {
             socket: Socket::new(socket),
             input,
@@ -521,7 +525,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let (socket, _) = tokio::join!(TcpStream::connect(address), listener.accept());
         let talk = Talk::default();
-        let render = |_| Vec::new();
+        let render = Box::new(|_| Vec::new());
         (Gate::new(socket.expect("a socket"), BytesMut::from(input), talk.clone(), render), talk)
     }
 

@@ -33,6 +33,25 @@ pub(crate) enum Wrong {
     TooLong,
 }
 
+impl Wrong {
+    /// As metrics and the access log say it.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::LineEnd => "bad_line_end",
+            Self::RequestLine => "bad_request_line",
+            Self::Folded => "folded_line",
+            Self::Character => "bad_character",
+            Self::Host => "bad_host",
+            Self::Length => "bad_length",
+            Self::Coding => "bad_transfer_coding",
+            Self::BothLengths => "both_lengths",
+            Self::Connect => "connect",
+            Self::Chunk => "bad_chunk",
+            Self::TooLong => "head_too_long",
+        }
+    }
+}
+
 /// How the body is delimited, and whether the connection may become something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -137,6 +156,9 @@ fn check_target(method: &[u8], target: &[u8], host: Option<&[u8]>) -> Result<(),
     if method == b"CONNECT" {
         return Err(Wrong::Connect);
     }
+    if !is_taken_behind(target) {
+        return Err(Wrong::RequestLine);
+    }
     if target[0] == b'/' || (target == b"*" && method == b"OPTIONS") {
         return Ok(());
     }
@@ -150,9 +172,25 @@ fn check_target(method: &[u8], target: &[u8], host: Option<&[u8]>) -> Result<(),
     };
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     match host {
+        Some(host) if host.contains(&b'%') || (host.contains(&b'[') != host.contains(&b']')) => {
+            Err(Wrong::Host)
+        }
         Some(host) if host.eq_ignore_ascii_case(&rest[..end]) => Ok(()),
         _ => Err(Wrong::Host),
     }
+}
+
+/// Whether the parser behind us takes a target with these characters, none of which is right: what it refuses by
+/// itself nobody would hear of.
+fn is_taken_behind(target: &[u8]) -> bool {
+    // Nearly always, and so many bytes are compared at once.
+    if !target.iter().fold(false, |any, byte| any | matches!(byte, b'<' | b'>' | b'`' | b'"')) {
+        return true;
+    }
+    let mut parts = target.splitn(2, |byte| *byte == b'?');
+    let (path, query) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    !path.iter().any(|byte| matches!(byte, b'<' | b'>' | b'`'))
+        && !query.iter().any(|byte| matches!(byte, b'<' | b'>' | b'"'))
 }
 
 #[derive(Default)]
@@ -327,6 +365,11 @@ mod tests {
                 format!("POST / HTTP/1.1\r\n{host}Content-Length: 5\r\nContent-Length: 5\r\n\r\n"),
                 Wrong::Length,
             ),
+            (format!("GET /a<b HTTP/1.1\r\n{host}\r\n"), Wrong::RequestLine),
+            (format!("GET /a`b HTTP/1.1\r\n{host}\r\n"), Wrong::RequestLine),
+            (format!("GET /a?\"b HTTP/1.1\r\n{host}\r\n"), Wrong::RequestLine),
+            ("GET http://[::1/ HTTP/1.1\r\nHost: [::1\r\n\r\n".to_owned(), Wrong::Host),
+            ("GET http://a%b/ HTTP/1.1\r\nHost: a%b\r\n\r\n".to_owned(), Wrong::Host),
             (format!("POST / HTTP/1.1\r\n{host}Content-Length: 5, 5\r\n\r\n"), Wrong::Length),
             (format!("POST / HTTP/1.1\r\n{host}Content-Length: +5\r\n\r\n"), Wrong::Length),
             (format!("POST / HTTP/1.1\r\n{host}Content-Length: -1\r\n\r\n"), Wrong::Length),
