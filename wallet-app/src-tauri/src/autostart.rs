@@ -1,8 +1,10 @@
 //! Starting with the desktop: the desktop's own list is the truth, the settings follow it.
 
+use std::path::PathBuf;
+
 use miid_wallet::desk::{Desk, Fault};
 use miid_wallet::settings::SettingsChange;
-use tauri::{AppHandle, Runtime};
+use tauri::{AppHandle, Manager as _, Runtime};
 use tauri_plugin_autostart::ManagerExt as _;
 
 /// The desktop's list could not be changed.
@@ -19,13 +21,8 @@ pub enum AutostartError {
 /// Puts it on the desktop's list, or takes it off, and keeps the choice.
 pub async fn choose<R: Runtime>(app: &AppHandle<R>, desk: &Desk, wanted: bool) -> Result<(), AutostartError> {
     let (list, done) = (app.clone(), tokio::task::spawn_blocking);
-    let changed = done(move || {
-        let list = list.autolaunch();
-        if wanted { list.enable() } else { list.disable() }
-    });
-    match changed.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(AutostartError::Desktop(error.to_string())),
+    match done(move || list_it(&list, wanted)).await {
+        Ok(changed) => changed?,
         Err(error) => return Err(AutostartError::Desktop(error.to_string())),
     }
     let change = SettingsChange { start_at_login: Some(wanted), ..SettingsChange::default() };
@@ -35,12 +32,46 @@ pub async fn choose<R: Runtime>(app: &AppHandle<R>, desk: &Desk, wanted: bool) -
 /// What the person did with the desktop's own tools since last time counts.
 pub async fn follow<R: Runtime>(app: &AppHandle<R>, desk: &Desk) {
     let list = app.clone();
-    let listed = tokio::task::spawn_blocking(move || list.autolaunch().is_enabled()).await;
-    let Ok(Ok(listed)) = listed else { return };
+    let listed = tokio::task::spawn_blocking(move || is_listed(&list)).await;
+    let Ok(Some(listed)) = listed else { return };
     if listed != desk.view().settings.start_at_login {
         let change = SettingsChange { start_at_login: Some(listed), ..SettingsChange::default() };
         if let Err(error) = desk.set_settings(change).await {
             tracing::warn!(%error, "the settings could not follow the desktop's list");
         }
     }
+}
+
+fn list_it<R: Runtime>(app: &AppHandle<R>, wanted: bool) -> Result<(), AutostartError> {
+    let list = app.autolaunch();
+    let done = if wanted { list.enable() } else { list.disable() };
+    done.map_err(|error| AutostartError::Desktop(error.to_string()))?;
+    let Some((written, looked_for)) = elsewhere(app) else { return Ok(()) };
+    let moved = match (wanted, looked_for.parent()) {
+        (true, Some(folder)) => std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::copy(&written, &looked_for))
+            .and_then(|_| std::fs::remove_file(&written)),
+        _ if looked_for.exists() => std::fs::remove_file(&looked_for),
+        _ => Ok(()),
+    };
+    moved.map_err(|error| AutostartError::Desktop(error.to_string()))
+}
+
+fn is_listed<R: Runtime>(app: &AppHandle<R>) -> Option<bool> {
+    match elsewhere(app) {
+        Some((_, looked_for)) => Some(looked_for.exists()),
+        None => app.autolaunch().is_enabled().ok(),
+    }
+}
+
+/// Where the entry is written and where the desktop looks for it, where those are two: what writes it takes
+/// `~/.config` for everybody's, and whoever sets `XDG_CONFIG_HOME` has another.
+fn elsewhere<R: Runtime>(app: &AppHandle<R>) -> Option<(PathBuf, PathBuf)> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let entry = PathBuf::from("autostart").join(format!("{}.desktop", app.package_info().name));
+    let written = app.path().home_dir().ok()?.join(".config").join(&entry);
+    let looked_for = app.path().config_dir().ok()?.join(&entry);
+    (written != looked_for).then_some((written, looked_for))
 }
