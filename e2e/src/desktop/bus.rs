@@ -97,6 +97,32 @@ impl Bus {
         })
         .await
     }
+
+    /// Waits until so many were shown.
+    pub async fn notices_become(&self, wanted: usize) {
+        eventually(&format!("{wanted} notifications were shown"), || {
+            std::future::ready((self.notices().len() == wanted).then_some(()))
+        })
+        .await;
+    }
+
+    /// Clicks a notification that is on the screen.
+    pub async fn click(&self, notice: &Notice) {
+        self.notices.click(&self.connection, notice).await;
+    }
+
+    /// Whether a notification has been taken off the screen by the program that showed it.
+    pub fn is_withdrawn(&self, notice: &Notice) -> bool {
+        self.notices.is_withdrawn(notice)
+    }
+
+    /// Waits until it has been.
+    pub async fn becomes_withdrawn(&self, notice: &Notice) {
+        eventually(&format!("{:?} is withdrawn", notice.summary), || {
+            std::future::ready(self.is_withdrawn(notice).then_some(()))
+        })
+        .await;
+    }
 }
 
 /// A bus that starts nothing by itself but the panel's settings: not the developer's keychain, above all.

@@ -2,14 +2,15 @@
 //!
 //! Each [`Desktop`] is whole and its own: an X server without a screen ([`screen`]), a session bus with a
 //! notification daemon that writes down what it is shown ([`bus`], [`notices`]), a window manager, a panel
-//! with a tray ([`tray`]), a home folder, and a browser that only writes down what it is asked to open
-//! ([`home`]). Several stand side by side on one machine. The wallet is the program that is shipped, driven
+//! with a tray ([`tray`]), a home folder, a list of what starts at login ([`login`]), and a browser that only
+//! writes down what it is asked to open ([`home`]). Several stand side by side on one machine. The wallet is the program that is shipped, driven
 //! through WebKit's own WebDriver ([`window`], [`wallet`]); what is left of it when it has ended is looked
 //! for in the kernel's list of processes ([`processes`]).
 
 mod bus;
 mod home;
 mod keyring;
+mod login;
 mod notices;
 mod processes;
 mod screen;

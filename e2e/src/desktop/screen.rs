@@ -110,6 +110,39 @@ impl Screen {
         asked.expect("asked").expect("the screen takes a message");
     }
 
+    /// Sets how many dots an inch of text has, for programs that start from now on; 96 are usual.
+    pub async fn set_text_dpi(&self, dpi: u32) {
+        let display = self.display.clone();
+        let set = tokio::task::spawn_blocking(move || set_resources(&display, &format!("Xft.dpi:\t{dpi}\n")));
+        set.await.expect("asked").expect("the screen takes a setting");
+    }
+
+    /// The title of the window in front, which has the keyboard.
+    pub async fn in_front(&self) -> String {
+        let told = program::capture(self.x("xdotool", &["getactivewindow", "getwindowname"])).await;
+        told.stdout.trim().to_owned()
+    }
+
+    /// Waits until the window in front is one whose title has this in it.
+    pub async fn comes_to_front(&self, title: &str) {
+        eventually(&format!("{title} is in front"), || async {
+            self.in_front().await.contains(title).then_some(())
+        })
+        .await;
+    }
+
+    /// Opens some other program's window with this title in front of the others. It lives as long as what is
+    /// returned.
+    pub async fn open_another(&self, title: &str) -> impl Drop + use<> {
+        let (display, name) = (self.display.clone(), title.to_owned());
+        let opened = tokio::task::spawn_blocking(move || Another::open(&display, &name)).await;
+        let another = opened.expect("asked").expect("the screen takes a window");
+        let window = another.window.to_string();
+        program::capture(self.x("xdotool", &["windowactivate", "--sync", &window])).await.ok();
+        self.comes_to_front(title).await;
+        another
+    }
+
     /// The titles of the windows that can be seen now.
     pub async fn windows(&self) -> Vec<String> {
         let found = self.x("xdotool", &["search", "--onlyvisible", "--name", ".*"]);
@@ -139,6 +172,40 @@ impl Screen {
     }
 }
 
+/// A window of nobody's.
+struct Another {
+    connection: x11rb::rust_connection::RustConnection,
+    window: u32,
+}
+
+impl Another {
+    fn open(display: &str, title: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        use x11rb::connection::Connection as _;
+        use x11rb::protocol::xproto::{AtomEnum, ConnectionExt as _, CreateWindowAux, PropMode, WindowClass};
+        use x11rb::wrapper::ConnectionExt as _;
+        let (connection, screen) = x11rb::connect(Some(display))?;
+        let root = connection.setup().roots[screen].clone();
+        let window = connection.generate_id()?;
+        let (class, look) =
+            (WindowClass::INPUT_OUTPUT, CreateWindowAux::new().background_pixel(root.white_pixel));
+        connection.create_window(0, window, root.root, 0, 0, 300, 200, 0, class, 0, &look)?.check()?;
+        let name = AtomEnum::WM_NAME;
+        connection
+            .change_property8(PropMode::REPLACE, window, name, AtomEnum::STRING, title.as_bytes())?
+            .check()?;
+        connection.map_window(window)?.check()?;
+        Ok(Self { connection, window })
+    }
+}
+
+impl Drop for Another {
+    fn drop(&mut self) {
+        use x11rb::protocol::xproto::ConnectionExt as _;
+        // Its connection goes with it.
+        let _ = self.connection.destroy_window(self.window);
+    }
+}
+
 /// `_NET_CLOSE_WINDOW` of the Extended Window Manager Hints.
 fn ask_to_close(display: &str, window: u32) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     use x11rb::connection::Connection as _;
@@ -150,5 +217,16 @@ fn ask_to_close(display: &str, window: u32) -> Result<(), Box<dyn std::error::Er
     let message = ClientMessageEvent::new(32, window, name, [0, 2, 0, 0, 0]);
     let mask = EventMask::SUBSTRUCTURE_NOTIFY | EventMask::SUBSTRUCTURE_REDIRECT;
     connection.send_event(false, root, mask, message)?.check()?;
+    Ok(())
+}
+
+/// What `xrdb` sets.
+fn set_resources(display: &str, text: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    use x11rb::connection::Connection as _;
+    use x11rb::protocol::xproto::{AtomEnum, PropMode};
+    use x11rb::wrapper::ConnectionExt as _;
+    let (connection, screen) = x11rb::connect(Some(display))?;
+    let (root, name) = (connection.setup().roots[screen].root, AtomEnum::RESOURCE_MANAGER);
+    connection.change_property8(PropMode::REPLACE, root, name, AtomEnum::STRING, text.as_bytes())?.check()?;
     Ok(())
 }
