@@ -58,10 +58,24 @@ fn list_it<R: Runtime>(app: &AppHandle<R>, wanted: bool) -> Result<(), Autostart
 }
 
 fn is_listed<R: Runtime>(app: &AppHandle<R>) -> Option<bool> {
-    match elsewhere(app) {
-        Some((_, looked_for)) => Some(looked_for.exists()),
-        None => app.autolaunch().is_enabled().ok(),
+    if !cfg!(target_os = "linux") {
+        return app.autolaunch().is_enabled().ok();
     }
+    let entry = app.path().config_dir().ok()?.join(entry(app));
+    Some(std::fs::read_to_string(entry).is_ok_and(|text| is_on(&text)))
+}
+
+/// Whether an entry counts: the desktop's own tools switch one off by a line in it, and leave it there.
+fn is_on(entry: &str) -> bool {
+    let is_off = |line: &str| {
+        let (key, value) = line.split_once('=').unwrap_or_default();
+        matches!((key.trim(), value.trim()), ("Hidden", "true") | ("X-GNOME-Autostart-enabled", "false"))
+    };
+    !entry.lines().any(is_off)
+}
+
+fn entry<R: Runtime>(app: &AppHandle<R>) -> PathBuf {
+    PathBuf::from("autostart").join(format!("{}.desktop", app.package_info().name))
 }
 
 /// Where the entry is written and where the desktop looks for it, where those are two: what writes it takes
@@ -70,8 +84,21 @@ fn elsewhere<R: Runtime>(app: &AppHandle<R>) -> Option<(PathBuf, PathBuf)> {
     if !cfg!(target_os = "linux") {
         return None;
     }
-    let entry = PathBuf::from("autostart").join(format!("{}.desktop", app.package_info().name));
-    let written = app.path().home_dir().ok()?.join(".config").join(&entry);
-    let looked_for = app.path().config_dir().ok()?.join(&entry);
+    let written = app.path().home_dir().ok()?.join(".config").join(entry(app));
+    let looked_for = app.path().config_dir().ok()?.join(entry(app));
     (written != looked_for).then_some((written, looked_for))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_the_desktop_switched_off_counts_as_none() {
+        let entry = "[Desktop Entry]\nType=Application\nName=MiID Wallet\nExec=miid-wallet-app --hidden\n";
+        assert!(is_on(entry));
+        assert!(is_on(&format!("{entry}Hidden=false\nX-GNOME-Autostart-enabled=true\n")));
+        assert!(!is_on(&format!("{entry}Hidden=true\n")));
+        assert!(!is_on(&format!("{entry}X-GNOME-Autostart-enabled = false\n")));
+    }
 }
