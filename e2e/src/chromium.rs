@@ -97,13 +97,11 @@ impl Chromium {
 
     /// The text of an element, as soon as it is there and has some.
     pub async fn text(&self, selector: &str) -> String {
-        let element =
-            self.client.wait().at_most(BOUND).for_element(Locator::Css(selector)).await.unwrap_or_else(
-                |error| {
-                    panic!("{selector} does not appear: {error}");
-                },
-            );
-        element.text().await.expect("an element has text")
+        eventually(&format!("the page's {selector} says something"), || async {
+            let text = self.client.find(Locator::Css(selector)).await.ok()?.text().await.ok()?;
+            (!text.trim().is_empty()).then_some(text)
+        })
+        .await
     }
 
     /// Waits until the whole page's text says this.

@@ -48,11 +48,26 @@ impl Window {
         .await;
     }
 
-    /// Whether a button can be used, as soon as it is there. One that cannot says so without losing the focus.
+    /// Whether a button can be used, as soon as it is there. One that cannot says so without losing the focus. Where
+    /// it is drawn anew meanwhile, the new one is asked.
     pub async fn is_live(&self, css: &str) -> bool {
-        let button = self.appears(css).await;
-        button.attr("aria-disabled").await.ok().flatten().as_deref() != Some("true")
-            && button.is_enabled().await.expect("a button is enabled or not")
+        eventually(&format!("{css} can be used or not"), || async {
+            let button = self.find(css).await?;
+            if !button.is_displayed().await.ok()? {
+                return None;
+            }
+            let says_not = button.attr("aria-disabled").await.ok()?.as_deref() == Some("true");
+            Some(!says_not && button.is_enabled().await.ok()?)
+        })
+        .await
+    }
+
+    /// Whether a box is ticked, as soon as it is there.
+    pub async fn is_ticked(&self, css: &str) -> bool {
+        eventually(&format!("{css} is ticked or not"), || async {
+            self.find(css).await?.is_selected().await.ok()
+        })
+        .await
     }
 
     /// Waits until a button can be used.
@@ -110,11 +125,20 @@ impl Window {
         }
     }
 
-    /// Writes a text into a field, in place of what is in it.
+    /// Writes a text into a field, in place of what is in it. Where the field is drawn anew meanwhile, it begins again.
     pub async fn fill(&self, css: &str, text: &str) {
-        let field = self.appears(css).await;
-        field.clear().await.unwrap_or_else(|error| panic!("{css} cannot be emptied: {error}"));
-        field.send_keys(text).await.unwrap_or_else(|error| panic!("{css} takes no keys: {error}"));
+        eventually(&format!("{css} takes \"{text}\""), || async {
+            let field = self.appears(css).await;
+            for done in [field.clear().await, field.send_keys(text).await] {
+                match done {
+                    Ok(()) => {}
+                    Err(error) if error.is_stale_element_reference() => return None,
+                    Err(error) => panic!("{css} takes no text: {error}"),
+                }
+            }
+            Some(())
+        })
+        .await;
     }
 
     /// Chooses one of a list's values.

@@ -26,7 +26,7 @@ async fn becomes(desktop: &Desktop, tray: &Tray, wanted: bool) {
 /// Looks for its tick on the settings page.
 async fn is_ticked_in_the_window(wallet: &DesktopWallet<'_>) -> bool {
     wallet.click("#tab-settings").await;
-    wallet.appears("#start-at-login").await.is_selected().await.unwrap()
+    wallet.is_ticked("#start-at-login").await
 }
 
 async fn chosen_in_the_tray_it_is_there_after_the_next_login_without_a_window(world: World) {

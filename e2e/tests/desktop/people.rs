@@ -89,8 +89,7 @@ pub(crate) async fn sessions_become(shop: &Shop, gateway: &Gateway, wanted: usiz
 /// Puts a claim's tick where it is wanted.
 pub(crate) async fn tick(wallet: &DesktopWallet<'_>, claim: &str, wanted: bool) {
     let css = format!("[data-claim={claim}] input[type=checkbox]");
-    let ticked = wallet.appears(&css).await.is_selected().await.unwrap();
-    if ticked != wanted {
+    if wallet.is_ticked(&css).await != wanted {
         wallet.click(&css).await;
     }
 }
