@@ -1,6 +1,6 @@
 //! Starting with the desktop: the desktop's own list is the truth, the settings follow it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use miid_wallet::desk::{Desk, Fault};
 use miid_wallet::settings::SettingsChange;
@@ -86,12 +86,32 @@ fn elsewhere<R: Runtime>(app: &AppHandle<R>) -> Option<(PathBuf, PathBuf)> {
     }
     let written = app.path().home_dir().ok()?.join(".config").join(entry(app));
     let looked_for = app.path().config_dir().ok()?.join(entry(app));
-    (written != looked_for).then_some((written, looked_for))
+    are_two(&written, &looked_for).then_some((written, looked_for))
+}
+
+/// Whether they lie in two folders: one folder by two names is one.
+fn are_two(one: &Path, other: &Path) -> bool {
+    let folder = |entry: &Path| entry.parent().and_then(|folder| folder.canonicalize().ok());
+    one != other && (folder(one).is_none() || folder(one) != folder(other))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn one_folder_by_two_names_is_one() {
+        let home = tempfile::tempdir().expect("a folder");
+        let (real, linked) = (home.path().join("dotfiles"), home.path().join(".config"));
+        std::fs::create_dir_all(real.join("autostart")).expect("a folder");
+        std::os::unix::fs::symlink(&real, &linked).expect("a link");
+        let entry = |folder: &Path| folder.join("autostart").join("x.desktop");
+        assert!(!are_two(&entry(&linked), &entry(&real)));
+        assert!(are_two(&entry(&linked), &entry(&home.path().join("other"))), "not there yet");
+        std::fs::create_dir_all(home.path().join("other/autostart")).expect("a folder");
+        assert!(are_two(&entry(&linked), &entry(&home.path().join("other"))));
+    }
 
     #[test]
     fn an_entry_that_the_desktop_switched_off_counts_as_none() {

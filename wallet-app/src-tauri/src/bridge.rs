@@ -76,7 +76,12 @@ pub async fn restore_identity(
 }
 
 #[command(rename_all = "snake_case")]
-pub async fn unlock(desk: State<'_, Desk>, passphrase: Option<String>) -> Answer<()> {
+pub async fn unlock(
+    desk: State<'_, Desk>,
+    forward: State<'_, Forward>,
+    passphrase: Option<String>,
+) -> Answer<()> {
+    forward.settled();
     desk.unlock(passphrase).await
 }
 

@@ -175,8 +175,14 @@ fn heed<R: Runtime>(app: &AppHandle<R>, desk: &Desk, attention: &Attention) {
         Call::Unseen => {}
     }
     // Last, since the desktop may take its time: a page that is asked late drags somebody away who has moved on.
+    // By then it may have been locked, or be over.
+    let view = desk.view();
+    let is_true = may_call(&attention.call, view.stage) && attention.call.is_shown_in(&view);
     let words = Words::of(&view.settings.language);
-    if !is_in_front && let Some(told) = notify::of_attention(attention, words) {
+    if is_true
+        && !is_in_front
+        && let Some(told) = notify::of_attention(attention, words)
+    {
         notify::asks(app, told);
     }
 }

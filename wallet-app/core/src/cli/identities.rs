@@ -70,11 +70,16 @@ fn gateway(args: &Args) -> Result<Issuer, Failure> {
     }
 }
 
-/// The vault that is there, if any. One that was damaged and set aside is none: whoever was told so may go on.
+/// The vault that is there, if any. One that was damaged and set aside is none, and a new one can be made beside it; it
+/// is said, since it may have been another program that found it.
 fn vault(args: &Args, words: Words) -> Result<Option<Vault>, Failure> {
     match Vault::outline(&open::dir(args)?, &SystemClock) {
         Ok(_) => Ok(Some(open::vault(args, words)?)),
-        Err(VaultError::NotFound { .. } | VaultError::WasDamaged { .. }) => Ok(None),
+        Err(VaultError::NotFound { .. }) => Ok(None),
+        Err(error @ VaultError::WasDamaged { .. }) => {
+            eprintln!("{error}");
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use miid_protocol::service::{ChallengeStatus, DenyReason, Risk};
+use miid_protocol::service::{Binding, ChallengeStatus, DenyReason, Risk};
 use miid_protocol::{ChallengeId, ClientId, SessionId};
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +115,10 @@ impl Desk {
         let asked = shown.ok_or(Fault::UnknownRequest)?.request;
         if asked.risk == Risk::StepUp && yes.rule.is_some() {
             return Err(Fault::BadValue("no rule comes of confirming something".into()));
+        }
+        let is_one_click = yes.rule.as_ref().is_some_and(|rule| rule.kind == RuleKind::OneClick);
+        if is_one_click && asked.binding != Binding::Linked {
+            return Err(Fault::BadValue("what came from another computer is asked about every time".into()));
         }
         let service = asked.service;
         let approval = Approval {

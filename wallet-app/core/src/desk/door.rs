@@ -70,6 +70,7 @@ impl Inner {
             state.touched = now;
             state.calls.clear();
             state.unseen_until = None;
+            state.unseen_owed = false;
             Ok(std::mem::take(&mut state.counting))
         })?;
         for wallet in before {
@@ -122,7 +123,8 @@ impl Inner {
             // What waits while it is locked runs out by the clock alone.
             let waits = draw::unseen(&self.state());
             let shown = self.view.borrow().unseen;
-            if grown_old || waits != shown {
+            let is_owed = self.state().call_what_is_owed(waits > 0, now);
+            if grown_old || waits != shown || is_owed {
                 self.redraw();
             }
             let (path, seen) = (self.dir.join("vault"), self.state().read_at);
@@ -187,7 +189,10 @@ impl Inner {
     /// What an error of the vault says about all of it; what it says to the person goes back.
     pub(super) fn learn_from(&self, error: VaultError) -> Fault {
         let (stage, was_sealed_anew) = match &error {
-            VaultError::Damaged { .. } | VaultError::WasDamaged { .. } => (Some(Stage::Damaged), false),
+            VaultError::Damaged { .. } => (Some(Stage::Damaged), false),
+            // While one is open this is no news: its file is being exchanged, and another lies there from long ago.
+            VaultError::WasDamaged { .. } if self.state().vault.is_some() => (None, false),
+            VaultError::WasDamaged { .. } => (Some(Stage::Damaged), false),
             VaultError::Newer { .. } => (Some(Stage::Newer), false),
             VaultError::SealedAnew => (None, true),
             _ => (None, false),
@@ -294,6 +299,7 @@ pub(super) async fn look(dir: &Path, options: &Options) -> State {
         inbox: Inbox::default(),
         calls: Vec::new(),
         unseen_until: None,
+        unseen_owed: false,
         touched: options.clock.now(),
         turn: 0,
         read_at: None,

@@ -163,8 +163,8 @@ impl Call {
         }
     }
 
-    /// Whether it is still true.
-    fn is_shown_in(&self, view: &View) -> bool {
+    /// Whether it is still true: what it is about waits.
+    pub fn is_shown_in(&self, view: &View) -> bool {
         match self {
             Self::Request { wallet, challenge_id, .. } => view.requests.iter().any(|request| {
                 request.standing == view::Standing::Pending

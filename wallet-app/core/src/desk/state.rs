@@ -44,6 +44,8 @@ pub(super) struct State {
     pub(super) calls: Vec<Call>,
     /// Until when what comes while it is locked calls no more.
     pub(super) unseen_until: Option<Timestamp>,
+    /// Something came meanwhile that has not called.
+    pub(super) unseen_owed: bool,
     /// When the person last did something here.
     pub(super) touched: Timestamp,
     /// Goes up with every opening and locking: work that began before one is not finished after it.
@@ -113,8 +115,11 @@ impl State {
         if self.calls.contains(&call) {
             return;
         }
-        if self.calls.len() == MAX_CALLS {
-            self.calls.remove(0);
+        if self.calls.len() >= MAX_CALLS {
+            // What the person clicked is not pushed out by those who ask.
+            let is_asked = |call: &Call| matches!(call, Call::Request { .. } | Call::Unseen);
+            let oldest = self.calls.iter().position(is_asked).unwrap_or_default();
+            self.calls.remove(oldest);
         }
         self.calls.push(call);
     }
@@ -138,10 +143,22 @@ impl State {
     /// in a while, however much comes.
     pub(super) fn call_unseen(&mut self, now: Timestamp) {
         let is_calm = self.unseen_until.is_some_and(|until| now < until);
+        self.unseen_owed = self.vault.is_none() && is_calm;
         if self.vault.is_none() && !is_calm {
             self.unseen_until = Some(now.plus(UNSEEN_CALM));
             self.call(Call::Unseen);
         }
+    }
+
+    /// What came too soon after another that called calls once the calm is over, where it waits until then. Says
+    /// whether it does.
+    pub(super) fn call_what_is_owed(&mut self, waits: bool, now: Timestamp) -> bool {
+        self.unseen_owed &= waits && self.vault.is_none();
+        let is_due = self.unseen_owed && self.unseen_until.is_none_or(|until| until <= now);
+        if is_due {
+            self.call_unseen(now);
+        }
+        is_due
     }
 
     /// All wallets, which are nobody's now.

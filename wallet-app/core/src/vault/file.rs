@@ -57,14 +57,7 @@ pub(super) struct VaultFile {
 
 /// Reads the file. `lock` is the caller's, where it holds one.
 pub(super) fn read(dir: &Path, lock: Option<&Lock>, clock: &dyn Clock) -> Result<VaultFile, VaultError> {
-    let mut found = bytes(dir).map_err(|error| match error {
-        // Whoever had an identity here is not told that there never was one.
-        VaultError::NotFound { dir } => match files::last_aside(&dir.join(FILE)) {
-            Some(aside) => VaultError::WasDamaged { aside },
-            None => VaultError::NotFound { dir },
-        },
-        error => error,
-    })?;
+    let mut found = bytes(dir)?;
     files::make_private(&dir.join(FILE))?;
     for _ in 0..LOOKS {
         match take_apart(&found) {
@@ -130,7 +123,11 @@ fn bytes(dir: &Path) -> Result<Vec<u8>, VaultError> {
             read.map_err(|e| FileError::new("read", &path, e))?;
             Ok(bytes)
         }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(VaultError::NotFound { dir: dir.to_owned() }),
+        // Whoever had an identity here is not told that there never was one.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(match files::last_aside(&path) {
+            Some(aside) => VaultError::WasDamaged { aside },
+            None => VaultError::NotFound { dir: dir.to_owned() },
+        }),
         Err(e) => Err(FileError::new("open", &path, e).into()),
     }
 }

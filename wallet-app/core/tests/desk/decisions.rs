@@ -79,9 +79,18 @@ async fn a_rule_can_be_made_along_with_a_yes() {
 }
 
 #[tokio::test]
+async fn what_came_from_another_computer_makes_no_rule_that_approves_alone() {
+    let (gateway, stand) = asked().await;
+    let rule = Some(RuleWish { kind: RuleKind::OneClick, days: 30 });
+    let refused = stand.desk.approve(&stand.wallet(), &id(1).to_string(), Yes { rule, ..yes() }).await;
+    assert_eq!(refused.expect_err("no such rule").code(), Code::BadValue);
+    assert_eq!((gateway.count("POST", "/approve"), stand.desk.view().rules.len()), (0, 0));
+}
+
+#[tokio::test]
 async fn a_rule_that_cannot_be_kept_takes_no_yes_back() {
     let (_gateway, mut stand) = asked().await;
-    let rule = Some(RuleWish { kind: RuleKind::OneClick, days: 100_000 });
+    let rule = Some(RuleWish { kind: RuleKind::Prefill, days: 100_000 });
     let approved = stand.desk.approve(&stand.wallet(), &id(1).to_string(), Yes { rule, ..yes() }).await;
     assert_eq!(approved.expect("approved").status, "approved");
     stand.notice("not_kept").await;

@@ -2,10 +2,11 @@
 
 use miid_protocol::service::DenyReason;
 use miid_wallet::desk::Call;
+use miid_wallet::desk::view::Stage;
 use serde_json::json;
 
 use crate::play::{Gateway, Stand};
-use crate::support::requests::{created, id, listed, sample};
+use crate::support::requests::{created, id, listed, over, sample};
 
 #[tokio::test]
 async fn many_requests_at_once_call_once() {
@@ -87,4 +88,32 @@ async fn a_call_that_was_not_heard_yet_names_nobody_once_it_is_locked() {
     stand.desk.lock();
     gateway.say(&created(3, 3));
     assert_eq!(stand.call().await.call, Call::Unseen);
+}
+
+#[tokio::test]
+async fn what_came_too_soon_while_it_was_locked_calls_once_the_calm_is_over_if_it_still_waits() {
+    let gateway = Gateway::start().await;
+    let mut stand = Stand::at(&gateway).await;
+    stand.desk.lock();
+    stand.stage(Stage::Locked).await;
+    gateway.say(&created(1, 1));
+    assert_eq!(stand.call().await.call, Call::Unseen);
+    // It is taken back, and the person begins again at once.
+    gateway.say(&over(1, 2));
+    stand.until(|view| view.unseen == 0).await;
+    gateway.say(&created(2, 3));
+    stand.until(|view| view.unseen == 1).await;
+    assert!(stand.calls.try_recv().is_err());
+    stand.pass(60_000);
+    assert_eq!(stand.call().await.call, Call::Unseen);
+    // Another that is over by then is owed nothing.
+    gateway.say(&created(3, 4));
+    stand.until(|view| view.unseen == 2).await;
+    gateway.say(&over(2, 5));
+    gateway.say(&over(3, 6));
+    stand.until(|view| view.unseen == 0).await;
+    stand.pass(60_000);
+    gateway.say(&created(4, 7));
+    assert_eq!(stand.call().await.call, Call::Unseen);
+    assert!(stand.calls.try_recv().is_err(), "and that was the only call");
 }

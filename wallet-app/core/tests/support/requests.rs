@@ -36,6 +36,12 @@ pub fn created(n: u32, position: u32) -> String {
     format!("id: {position}\nevent: challenge_created\ndata: {data}\n\n")
 }
 
+/// The service took it back.
+pub fn over(n: u32, position: u32) -> String {
+    let data = json!({"challenge_id": id(n), "reason": "withdrawn", "at": Timestamp::from_millis(T)});
+    format!("id: {position}\nevent: challenge_expired\ndata: {data}\n\n")
+}
+
 pub fn listed(n: u32, status: &str) -> serde_json::Value {
     let says = sample(n);
     json!({"challenge_id": id(n), "status": status, "request": says.to_text(), "expires_at": says.expires_at})

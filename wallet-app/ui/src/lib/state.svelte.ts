@@ -132,6 +132,8 @@ export class Desk {
     // An identity that is gone hides nobody else's sessions.
     if (this.filter !== null && !this.identity(this.filter)) this.filter = null;
     if (view.stage === "first_run") this.settingUp ??= "first";
+    // What was being made is not gone on with over a wallet that turned out to be damaged: that is said first.
+    if (view.stage === "damaged" && before?.stage !== "damaged") this.settingUp = null;
     this.#keepTime(view);
     this.#meetLinks(view);
     this.#turnCard(before);
@@ -265,6 +267,8 @@ export class Desk {
 
   /** The window has come before somebody's eyes: a press that was under way was meant for what it covers. */
   appear(): void {
+    // And what they do next is news to the core.
+    this.#toldAt = -Infinity;
     this.#settle();
   }
 

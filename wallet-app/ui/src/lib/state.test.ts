@@ -212,6 +212,19 @@ describe("a card that has just appeared", () => {
   });
 });
 
+describe("a wallet that turns out to be damaged", () => {
+  it("is said before anything that was being made goes on", async () => {
+    const { desk } = await start(open({ stage: "first_run" }));
+    expect(desk.settingUp).toBe("first");
+    desk.receive(open({ stage: "damaged" }));
+    expect(desk.settingUp).toBeNull();
+    // Beginning anew is the person's own doing, and stays.
+    desk.settingUp = "first";
+    desk.receive(open({ stage: "damaged" }));
+    expect(desk.settingUp).toBe("first");
+  });
+});
+
 describe("the shell's call", () => {
   it("opens the page and the request where nobody is in the middle of something", async () => {
     const [newer, older] = [request(), request()];
