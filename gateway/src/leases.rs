@@ -18,7 +18,7 @@
 mod line;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const CURRENT: Duration = Duration::from_secs(4);
 /// How long the store may take to say what somebody waits for.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Looks from one touch of the logs in use to the next: 5 minutes.
+const TOUCH: u32 = 300;
 /// How long a session stays known that nothing hangs on.
 const KEEP: Lifetime = Lifetime::from_secs(300);
 /// Known sessions, over which those that nothing hangs on are forgotten at once.
@@ -88,6 +90,8 @@ pub struct Lease {
     /// As headers say it; `None` where the row holds what none can.
     pub(crate) shown: Option<Arc<Shown>>,
     known_until: AtomicI64,
+    /// Its row was read since it has its place here: no end fell between the two.
+    is_proven: AtomicBool,
     touched: AtomicI64,
     end: OnceLock<CloseReason>,
     closed: CancellationToken,
@@ -161,6 +165,7 @@ impl Lease {
             since: session.created_at,
             shown: Shown::of(session).map(Arc::new),
             known_until: AtomicI64::new(session.idle_until.min(session.expires_at).millis()),
+            is_proven: AtomicBool::new(false),
             touched: AtomicI64::new(now.millis()),
             end: OnceLock::new(),
             closed: CancellationToken::new(),
@@ -265,8 +270,12 @@ impl Leases {
         let now = self.store.clock().now();
         let lease = self.known(id)?;
         lease.touched.store(now.millis(), Ordering::Relaxed);
-        (lease.check().is_err() || (lease.is_known(now) && self.is_current(&lease.client_id)))
-            .then_some(lease)
+        let is_good = || {
+            lease.is_proven.load(Ordering::Acquire)
+                && lease.is_known(now)
+                && self.line(&lease.client_id).is_some_and(|line| self.is_as_of_now(Some(&line)))
+        };
+        (lease.check().is_err() || is_good()).then_some(lease)
     }
 
     /// A session's lease, if it has one that lives or ended for good; where one was closed for another reason, the
@@ -289,7 +298,7 @@ impl Leases {
         id: SessionId,
         client_id: &ClientId,
     ) -> Result<Option<Arc<Lease>>, StoreError> {
-        self.follow(client_id).await?;
+        let line = self.follow(client_id).await?;
         let now = self.store.clock().now();
         // A place first, then the row: an end that is told between the two finds the place. None for another
         // service's session, whose log may not be followed: nobody would tell of its end.
@@ -305,6 +314,11 @@ impl Leases {
         }
         let Some(session) = self.store.read().await?.session(id).await? else { return Ok(None) };
         self.compare(&lease, &session, now);
+        lease.is_proven.store(true, Ordering::Release);
+        if line.ended.is_cancelled() {
+            // Those who heard are gone, and closed what they knew before this had its place.
+            lease.close(CloseReason::Unknown);
+        }
         Ok(Some(lease))
     }
 
@@ -349,9 +363,12 @@ impl Leases {
     /// Whether a service's log was heard recently enough that what is not known to have ended lives. Of a service
     /// that nobody has asked for yet nothing is known that could be old.
     pub fn is_current(&self, client_id: &ClientId) -> bool {
+        self.is_as_of_now(self.line(client_id).as_deref())
+    }
+
+    fn is_as_of_now(&self, line: Option<&Line>) -> bool {
         let recent = |at: u64| at != 0 && self.begun.elapsed() < Duration::from_millis(at) + CURRENT;
-        recent(self.looked_at.load(Ordering::Relaxed))
-            && self.line(client_id).is_none_or(|line| recent(line.as_of()))
+        recent(self.looked_at.load(Ordering::Relaxed)) && line.is_none_or(|line| recent(line.as_of()))
     }
 
     fn line(&self, client_id: &ClientId) -> Option<Arc<Line>> {
@@ -374,17 +391,17 @@ impl Leases {
     }
 
     /// Follows a service's log, once.
-    async fn follow(self: &Arc<Self>, client_id: &ClientId) -> Result<(), StoreError> {
-        if self.line(client_id).is_some() {
-            return Ok(());
+    async fn follow(self: &Arc<Self>, client_id: &ClientId) -> Result<Arc<Line>, StoreError> {
+        if let Some(line) = self.line(client_id) {
+            return Ok(line);
         }
         let followed = {
             let mut all = self.followed.write().unwrap_or_else(PoisonError::into_inner);
             all.entry(client_id.clone()).or_default().clone()
         };
         let turn = followed.opening.clone().lock_owned().await;
-        if followed.line().is_some() {
-            return Ok(());
+        if let Some(line) = followed.line() {
+            return Ok(line);
         }
         let (leases, client_id) = (self.clone(), client_id.clone());
         // A task of its own: who waits for it may give up, and who comes next waits for this attempt instead of
@@ -400,18 +417,18 @@ impl Leases {
         self: Arc<Self>,
         followed: &Followed,
         client_id: ClientId,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Arc<Line>, StoreError> {
         let at = self.elapsed();
         let key = StreamKey::service(&client_id);
         let Some(tail) = Tail::open(&self.store, key).await? else { return Err(StoreError::Busy) };
         let line = Arc::new(Line::new(tail.position(), at));
         *lock(&followed.line) = Some(line.clone());
-        let hearing = Hearing { leases: self, client_id, line };
+        let hearing = Hearing { leases: self, client_id, line: line.clone() };
         tokio::spawn(async move {
             let leases = &hearing.leases;
             leases.stop.run_until_cancelled(leases.hear(tail, &hearing)).await;
         });
-        Ok(())
+        Ok(line)
     }
 
     /// Nobody tells of their ends any more. They keep their places: that they were here is known when they are
@@ -470,7 +487,13 @@ impl Leases {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        for turn in 1u32.. {
+            if stop.run_until_cancelled(ticks.tick()).await.is_none() {
+                break;
+            }
+            if turn.is_multiple_of(TOUCH) {
+                tokio::spawn(self.clone().touch_followed());
+            }
             if let Err(error) = self.look().await {
                 tracing::debug!(%error, "heads of logs could not be looked at; will try again");
             }
@@ -478,6 +501,29 @@ impl Leases {
             metrics::gauge!("miid_leases").set(self.len() as f64);
         }
         self.stop.cancel();
+    }
+
+    /// Says that these logs are in use: one that nothing is written to for long is swept away else, and then part of
+    /// it is gone for whoever follows it.
+    async fn touch_followed(self: Arc<Self>) {
+        let ids: Vec<ClientId> = {
+            let followed = self.followed.read().unwrap_or_else(PoisonError::into_inner);
+            followed
+                .iter()
+                .filter(|(_, followed)| followed.line().is_some())
+                .map(|(id, _)| id.clone())
+                .collect()
+        };
+        for id in ids {
+            let key = StreamKey::service(&id);
+            let touching = self.store.write("open_stream", move |tx| {
+                let key = key.clone();
+                Box::pin(async move { tx.open_stream(&key).await })
+            });
+            if let Err(error) = touching.await {
+                tracing::debug!(%error, "a log in use could not be touched");
+            }
+        }
     }
 
     /// Compares heads with what has been heard.
@@ -549,6 +595,7 @@ pub(crate) mod tests {
                 client: HeaderValue::from_static("demo-shop"),
             })),
             known_until: AtomicI64::new(i64::MAX),
+            is_proven: AtomicBool::new(true),
             touched: AtomicI64::new(0),
             end: OnceLock::new(),
             closed: CancellationToken::new(),
@@ -570,13 +617,34 @@ pub(crate) mod tests {
         assert_eq!(waiting.await.expect("woken"), CloseReason::Ended(RevokeReason::User));
         assert_eq!(CloseReason::Expired.advice(), "refresh");
     }
+    async fn leases(folder: &tempfile::TempDir) -> Arc<Leases> {
+        let url = format!("sqlite://{}", folder.path().join("gateway.db").display());
+        let options = crate::store::Options { url, serve: false, sqlite_normal: true };
+        Leases::new(Store::open(&options, crate::clock::Clock::system()).await.expect("a store"))
+    }
+
+    #[tokio::test]
+    async fn what_has_its_place_is_good_once_its_row_was_read_after_that_and_while_somebody_hears() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (leases, lease) = (leases(&folder).await, lease());
+        lock(leases.shard(lease.session)).insert(lease.session, lease.clone());
+        leases.looked_at.store(leases.elapsed(), Ordering::Relaxed);
+        let line = Arc::new(Line::new(Position(0), leases.elapsed()));
+        let followed = Arc::new(Followed { line: Mutex::new(Some(line.clone())), ..Followed::default() });
+        leases.followed.write().expect("nobody panicked").insert(lease.client_id.clone(), followed);
+        assert!(leases.find(lease.session).is_some());
+        // As one that was placed, and whose second reading was given up.
+        lease.is_proven.store(false, Ordering::Release);
+        assert!(leases.find(lease.session).is_none());
+        lease.is_proven.store(true, Ordering::Release);
+        line.ended.cancel();
+        assert!(leases.find(lease.session).is_none(), "nobody would tell of its end");
+    }
+
     #[tokio::test]
     async fn where_hearing_ends_in_a_panic_everything_is_closed_and_opened_anew() {
         let folder = tempfile::tempdir().expect("a folder");
-        let url = format!("sqlite://{}", folder.path().join("gateway.db").display());
-        let options = crate::store::Options { url, serve: false, sqlite_normal: true };
-        let store = Store::open(&options, crate::clock::Clock::system()).await.expect("a store");
-        let (leases, lease) = (Leases::new(store), lease());
+        let (leases, lease) = (leases(&folder).await, lease());
         lock(leases.shard(lease.session)).insert(lease.session, lease.clone());
         let client_id = lease.client_id.clone();
         let line = Arc::new(Line::new(Position(0), 1));

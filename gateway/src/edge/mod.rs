@@ -59,7 +59,10 @@ use wire::head;
 pub use wire::listen::{start, watch_over};
 
 /// Keys that are not known are looked for at most this often.
-const LOOK_FOR_KEYS: i64 = 5_000;
+const LOOK_FOR_KEYS: Duration = Duration::from_secs(5);
+/// How long a look may take, and how long a request waits for one, its own or another's.
+const READ_KEYS: Duration = Duration::from_secs(2);
+const WAIT_FOR_KEYS: Duration = Duration::from_secs(3);
 
 /// The parts of a running edge.
 pub struct Edge {
@@ -76,7 +79,7 @@ pub struct Edge {
     about_presence: Asking,
     about_sessions: Asking,
     /// When keys were looked for last; locked while they are.
-    keys_looked_for: Arc<tokio::sync::Mutex<i64>>,
+    keys_looked_for: Arc<tokio::sync::Mutex<Option<Instant>>>,
     config: Option<PathBuf>,
     stopping: CancellationToken,
 }
@@ -160,23 +163,28 @@ impl Edge {
     }
 
     /// Has the keys looked for, unless they were just now: a stranger's `kid` must not keep the store busy. Whoever
-    /// comes while they are waits, and sees what was found.
+    /// comes while they are waits, and sees what was found; nobody waits long for a store that says nothing.
     async fn look_for_keys(&self) {
+        let _ = tokio::time::timeout(WAIT_FOR_KEYS, self.look_or_wait()).await;
+    }
+
+    async fn look_or_wait(&self) {
         let mut last = self.keys_looked_for.clone().lock_owned().await;
-        let now = self.app.clock.now().millis();
-        if now - *last < LOOK_FOR_KEYS {
+        if last.is_some_and(|at| at.elapsed() < LOOK_FOR_KEYS) {
             return;
         }
-        *last = now;
         self.metrics.key_lookups.increment(1);
         let app = self.app.clone();
         // It goes on where whoever asked for it is gone, and the others wait for its end all the same.
         let looking = self.main.spawn(async move {
-            let _until_then = last;
-            crate::upkeep::reload_control(&app).await
+            let looked = tokio::time::timeout(READ_KEYS, crate::upkeep::reload_control(&app)).await;
+            *last = Some(Instant::now());
+            looked
         });
-        if let Ok(Err(error)) = looking.await {
-            tracing::debug!(%error, "the keys could not be looked at");
+        match looking.await {
+            Ok(Ok(Err(error))) => tracing::debug!(%error, "the keys could not be looked at"),
+            Ok(Err(_)) => tracing::debug!("the keys could not be looked at in time"),
+            _ => {}
         }
     }
 

@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -198,8 +198,12 @@ async fn settle(conn: &mut PgConnection) -> sqlx::Result<()> {
         return settled;
     }
     conn.flush().await?;
-    // It may have been that of a BEGIN.
-    conn.execute("ROLLBACK").await.map(drop)
+    // It may have been that of a BEGIN. Asked first, since a ROLLBACK too many is a warning in everybody's log; outside
+    // a transaction both are the same moment, where it is one simple statement.
+    let asked = sqlx::raw_sql("SELECT (transaction_timestamp() = statement_timestamp())::int4::text");
+    let is_outside =
+        asked.fetch_one(&mut *conn).await.is_ok_and(|row| row.try_get(0).is_ok_and(|is: &str| is == "1"));
+    if is_outside { Ok(()) } else { conn.execute("ROLLBACK").await.map(drop) }
 }
 
 fn prepare_folder(path: &Path) -> Result<(), OpenError> {

@@ -150,6 +150,8 @@ impl Outgoing<'_> {
                 (Failed::Unsent(request, refusal), _) => {
                     well.failed();
                     tried.push(chosen);
+                    // What was said of this one's connections says nothing of the next one's.
+                    fresh = false;
                     let more = tried.len() < route.upstreams.len() && tried.len() as u32 <= route.retries;
                     if !more {
                         return Err(refusal);
