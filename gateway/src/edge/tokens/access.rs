@@ -107,11 +107,6 @@ impl Access {
         self.scope.to_str().unwrap_or_default().split_ascii_whitespace()
     }
 
-    /// False where its lease was closed without an end: the row is asked anew.
-    fn is_settled(&self) -> bool {
-        !self.lease.check().is_err_and(|reason| !reason.is_final())
-    }
-
     /// Whether it still counts.
     fn check(&self, now: Timestamp) -> Result<(), Refusal> {
         if now >= self.expires_at {
@@ -268,7 +263,7 @@ impl Edge {
         }
         let hash = TokenHash::of(token);
         let access = match self.cache.get(&hash) {
-            Some(access) if now < access.cached_until && access.is_settled() => {
+            Some(access) if now < access.cached_until && access.lease.is_settled() => {
                 self.metrics.hits.increment(1);
                 access
             }
